@@ -1,0 +1,128 @@
+"""How a step chooses its images: the claim about the data loader that the guarantee rests on.
+
+>>> from patchdp.step import FixedSize, Poisson, Shuffle
+>>> Poisson(batch_size=200, dataset_size=2975).probability
+Fraction(8, 119)
+>>> FixedSize(batch_size=200, dataset_size=2975).probability
+Fraction(8, 119)
+>>> Shuffle()
+Shuffle()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from patchdp import _checks
+
+__all__ = ["FixedSize", "Poisson", "Sampling", "Shuffle"]
+
+
+def _check_batch(batch_size: object, dataset_size: object) -> None:
+    batch = _checks.count("batch_size", batch_size)
+    dataset = _checks.count("dataset_size", dataset_size)
+    if batch > dataset:
+        raise ValueError(
+            f"batch_size {batch} is larger than dataset_size {dataset}; it may be at most that"
+        )
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Every image enters the batch of a step independently with one probability.
+
+    >>> Poisson(sampling_probability=0.01).probability == Fraction(0.01)
+    True
+
+    This is what Opacus' `UniformWithReplacementSampler` and JAX-Privacy's Poisson selection do.
+
+    Args:
+      batch_size: Expected batch size; with `dataset_size` it gives the probability.
+      dataset_size: Number of images.
+      sampling_probability: The probability itself, in (0, 1], instead of the two sizes.
+    """
+
+    batch_size: int | None = None
+    dataset_size: int | None = None
+    sampling_probability: float | Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampling_probability is None:
+            if self.batch_size is None or self.dataset_size is None:
+                raise ValueError(
+                    "Poisson needs batch_size and dataset_size, or sampling_probability"
+                )
+            _check_batch(self.batch_size, self.dataset_size)
+        else:
+            if self.batch_size is not None:
+                raise ValueError(
+                    "Poisson takes batch_size with dataset_size, or sampling_probability, not both"
+                )
+            if self.dataset_size is not None:
+                _checks.count("dataset_size", self.dataset_size)
+            _checks.probability("sampling_probability", self.sampling_probability)
+
+    @property
+    def probability(self) -> Fraction:
+        """Chance that a given image takes part in a given step, exactly."""
+        if self.sampling_probability is not None:
+            return Fraction(self.sampling_probability)
+        assert self.batch_size is not None and self.dataset_size is not None
+        return Fraction(self.batch_size, self.dataset_size)
+
+
+@dataclass(frozen=True)
+class FixedSize:
+    """Every step draws a batch of exactly `batch_size` distinct images, afresh and uniformly.
+
+    >>> FixedSize(batch_size=64, dataset_size=60000).probability
+    Fraction(2, 1875)
+    """
+
+    batch_size: int
+    dataset_size: int
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch_size, self.dataset_size)
+
+    @property
+    def probability(self) -> Fraction:
+        """Chance that a given image takes part in a given step, exactly."""
+        return Fraction(self.batch_size, self.dataset_size)
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Every image takes part in exactly one step per epoch, in an order that no image decides.
+
+    >>> Shuffle().probability
+    Fraction(1, 1)
+
+    An ordinary shuffled data loader, or any fixed order. What is composed are epochs. Samplers
+    that may show an image twice in an epoch (distributed samplers that pad, repeated augmentation,
+    weighted samplers) are not of this kind.
+
+    Args:
+      batch_size: Images per step. Privacy does not depend on it; a statement may mention it.
+      dataset_size: Number of images, likewise.
+    """
+
+    batch_size: int | None = None
+    dataset_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.dataset_size is not None:
+            _check_batch(self.batch_size, self.dataset_size)
+        elif self.batch_size is not None:
+            _checks.count("batch_size", self.batch_size)
+        elif self.dataset_size is not None:
+            _checks.count("dataset_size", self.dataset_size)
+
+    @property
+    def probability(self) -> Fraction:
+        """Chance that a given image takes part in the one step per epoch that may show it: 1."""
+        return Fraction(1)
+
+
+Sampling = Poisson | FixedSize | Shuffle
