@@ -1,0 +1,61 @@
+"""Reading sizes, corners and regions: tuples of whole numbers, one entry per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from patchdp._checks import whole
+
+__all__ = ["Interval", "Size", "as_corner", "as_region", "as_size", "spelled"]
+
+Size: TypeAlias = tuple[int, ...]
+Interval: TypeAlias = tuple[int, int]
+
+
+def spelled(size: Iterable[int]) -> str:
+    """A size as people write it.
+
+    >>> spelled((1024, 2048))
+    '1024x2048'
+    """
+    return "x".join(str(length) for length in size)
+
+
+def _entries(name: str, value: object, example: str) -> list[object]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ValueError(
+            f"{name} must be a tuple with one entry per axis, as {example}, got {value!r}"
+        )
+    entries = list(value)
+    if not entries:
+        raise ValueError(f"{name} must have at least one axis, as {example}, got {value!r}")
+    return entries
+
+
+def as_size(name: str, value: object, *, least: int = 1) -> Size:
+    """`value` as a tuple of ints of at least `least`, one per axis."""
+    if type(value) is tuple and value and all(type(n) is int and n >= least for n in value):
+        return value
+    return tuple(whole(name, entry, least=least) for entry in _entries(name, value, "(64, 64)"))
+
+
+def as_corner(name: str, value: object, axes: int | None) -> Size:
+    """`value` as the first corner of something: ints of at least 0, one per axis."""
+    corner = as_size(name, value, least=0)
+    if axes is not None and len(corner) != axes:
+        raise ValueError(f"{name} must have {axes} axes, one per axis of the patch, got {corner}")
+    return corner
+
+
+def as_region(name: str, value: object, axes: int | None) -> tuple[Interval, ...]:
+    """`value` as half-open (start, stop) pairs, one per axis."""
+    region: list[Interval] = []
+    for pair in _entries(name, value, "((0, 64), (0, 64))"):
+        if not isinstance(pair, Sequence) or isinstance(pair, str | bytes) or len(pair) != 2:
+            raise ValueError(f"{name} must hold one (start, stop) pair per axis, got {value!r}")
+        start = whole(f"{name} start", pair[0], least=0)
+        region.append((start, whole(f"{name} stop", pair[1], least=start + 1)))
+    if axes is not None and len(region) != axes:
+        raise ValueError(f"{name} must have {axes} axes, one per axis of the patch, got {value!r}")
+    return tuple(region)
