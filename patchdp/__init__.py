@@ -1,1 +1,48 @@
-"""patchdp."""
+"""patchdp: how private a patch of an image is when a model is trained on random crops.
+
+>>> import patchdp as pdp
+>>> plan = pdp.TrainingPlan(
+...     image=(1024, 2048),
+...     crop=pdp.RandomCrop((505, 505)),
+...     patch=pdp.Patch((10, 10)),
+...     sampling=pdp.Poisson(batch_size=200, dataset_size=2975),
+...     noise_multiplier=2.0,
+...     steps=1500,
+... )
+>>> plan.inclusion.probability
+Fraction(66049, 200720)
+"""
+
+from patchdp._version import __version__
+from patchdp.geometry import (
+    Disk,
+    Inclusion,
+    Mask,
+    Patch,
+    PatchUnion,
+    RandomCrop,
+    inclusion,
+    inclusion_map,
+)
+from patchdp.guarantee import Bounds, Profile
+from patchdp.plan import Composition, TrainingPlan
+from patchdp.step import FixedSize, Poisson, Shuffle
+
+__all__ = [
+    "Bounds",
+    "Composition",
+    "Disk",
+    "FixedSize",
+    "Inclusion",
+    "Mask",
+    "Patch",
+    "PatchUnion",
+    "Poisson",
+    "Profile",
+    "RandomCrop",
+    "Shuffle",
+    "TrainingPlan",
+    "__version__",
+    "inclusion",
+    "inclusion_map",
+]

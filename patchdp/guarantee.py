@@ -1,0 +1,211 @@
+"""The questions that a plan, or several phases of one training, can answer."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from typing import Literal, NamedTuple, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+
+from patchdp import _checks
+from patchdp.composition import certify, exact, pld, rdp
+from patchdp.composition.masses import loss_masses
+from patchdp.step.profile import StepProfile
+
+__all__ = ["Bounds", "Guarantee", "Method", "Profile"]
+
+Array = npt.NDArray[np.float64]
+Method: TypeAlias = Literal["pld", "exact", "rdp"]
+METHODS: tuple[Method, ...] = ("pld", "exact", "rdp")
+
+
+class Bounds(NamedTuple):
+    """An upper bound that is proved, and a value no valid analysis can go below.
+
+    >>> Bounds(lower=3.66, upper=3.73)
+    Bounds(lower=3.66, upper=3.73)
+
+    `lower` is None where no attainable execution is known.
+    """
+
+    lower: float | None
+    upper: float
+
+
+class Profile(NamedTuple):
+    """A privacy profile: `delta[i]` is proved at `epsilon[i]`."""
+
+    epsilon: Array
+    delta: Array
+
+
+def check_delta(delta: object) -> float:
+    """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
+    log_delta = math.log(float(_checks.probability("delta", delta, open_ends=True)))
+    return log_delta - 4e-16 * max(abs(log_delta), 1.0)
+
+
+class Guarantee(ABC):
+    """What any composition of steps can be asked."""
+
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+        """Steps and how often each is applied; empty where no crop ever shows the patch."""
+
+    @property
+    @abstractmethod
+    def noiseless(self) -> bool:
+        """Whether some phase adds no noise, so that nothing finite can be promised."""
+
+    @property
+    @abstractmethod
+    def attainable(self) -> bool:
+        """Whether the analysed pair is a real execution, so that a lower bound exists."""
+
+    @overload
+    def epsilon(
+        self, delta: float | Fraction, *, method: Method = "pld", tolerance: float = 1e-3
+    ) -> float: ...
+    @overload
+    def epsilon(
+        self, delta: Array, *, method: Method = "pld", tolerance: float = 1e-3
+    ) -> Array: ...
+    def epsilon(
+        self,
+        delta: float | Fraction | Array,
+        *,
+        method: Method = "pld",
+        tolerance: float = 1e-3,
+    ) -> float | Array:
+        """A certified epsilon at `delta`.
+
+        Args:
+          delta: In (0, 1); a number, or an array for one epsilon each.
+          method: `"pld"` composes masses (dp-accounting's engine where its rounding allows);
+            `"exact"` inverts the transform with an error bar; `"rdp"` goes by the Rényi curve.
+          tolerance: Largest excess over the exact value, relative to it (`"pld"` only).
+
+        Returns:
+          An upper bound, never below the true epsilon of the analysis; 0 where delta alone
+          suffices, infinity where there is no noise.
+
+        Raises:
+          ValueError: `delta` is not in (0, 1), the method is unknown, or no certified number
+            within the tolerance can be had (the message names the exact value).
+        """
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        if isinstance(delta, np.ndarray):
+            values = [
+                self.epsilon(float(d), method=method, tolerance=tolerance) for d in delta.flat
+            ]
+            return np.array(values, dtype=np.float64).reshape(delta.shape)
+        log_delta = check_delta(delta)
+        if not self.phases:
+            return math.inf if self.noiseless else 0.0
+        if method == "rdp":
+            return rdp.epsilon(self.phases, float(delta))
+        if method == "exact":
+            return float(exact.epsilon_upper(self.phases, np.array(log_delta)))
+        return certify.epsilon_upper(
+            self.phases,
+            log_delta=log_delta,
+            tolerance=_checks.positive("tolerance", tolerance),
+            reference=self._reference(log_delta),
+        ).value
+
+    def _reference(self, log_delta: float) -> float | None:
+        try:
+            return float(exact.epsilon_estimate(self.phases, np.array(log_delta)))
+        except exact.ExactEngineError:
+            return None
+
+    @overload
+    def delta(self, epsilon: float, *, method: Method = "pld") -> float: ...
+    @overload
+    def delta(self, epsilon: Array, *, method: Method = "pld") -> Array: ...
+    def delta(self, epsilon: float | Array, *, method: Method = "pld") -> float | Array:
+        """A certified delta at `epsilon`.
+
+        Args:
+          epsilon: At least 0; a number, or an array for one delta each.
+          method: As in `epsilon`; `"rdp"` is not offered here.
+
+        Returns:
+          An upper bound in (0, 1]; positive even where it is too small for a float.
+        """
+        if method not in ("pld", "exact"):
+            raise ValueError(f"delta offers the methods pld and exact, got {method!r}")
+        scalar = not isinstance(epsilon, np.ndarray)
+        eps = np.asarray(epsilon, dtype=np.float64)
+        if not np.all(np.isfinite(eps)) or not np.all(eps >= 0):
+            raise ValueError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
+        if not self.phases:
+            logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
+        elif method == "exact":
+            logs = exact.log_delta_upper(self.phases, eps)
+        else:
+            logs = certify.log_delta_upper(self.phases, epsilon=eps)
+        values = np.where(np.isneginf(logs), 0.0, np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0))
+        return float(values) if scalar else np.asarray(values)
+
+    def epsilon_bounds(
+        self, delta: float | Fraction, *, method: Method = "pld", tolerance: float = 1e-3
+    ) -> Bounds:
+        """The certified epsilon beside the largest one that a known execution attains.
+
+        No analysis of the same training can go below `lower`; the gap is what a better analysis
+        could still gain. `lower` is None where the analysed pair is not a real execution.
+        """
+        upper = self.epsilon(delta, method=method, tolerance=tolerance)
+        if not self.attainable:
+            return Bounds(None, upper)
+        if not self.phases:
+            return Bounds(upper, upper)
+        try:
+            lower = float(exact.epsilon_lower(self.phases, np.array(check_delta(delta))))
+        except exact.ExactEngineError:
+            return Bounds(None, upper)
+        return Bounds(min(lower, upper), upper)
+
+    def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:
+        """Certified deltas on a grid of epsilons (by default 61 from 0.1 to 100, logarithmic)."""
+        grid = np.geomspace(0.1, 100.0, 61) if epsilon is None else np.asarray(epsilon, dtype=float)
+        return Profile(grid, np.asarray(self.delta(np.atleast_1d(grid))).reshape(grid.shape))
+
+    def rdp(self, orders: npt.ArrayLike) -> Array:
+        """Rényi divergence of the whole run at each order above 1."""
+        if self.noiseless:
+            return np.full(np.shape(orders), math.inf)
+        return rdp.curve(self.phases, orders)
+
+    def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
+        """The run as a privacy loss distribution of dp-accounting, composed by its engine.
+
+        Args:
+          delta: The smallest delta that will be asked of it; sets where tails are cut.
+          interval: Grid spacing; chosen for a relative tolerance of 1e-3 where left out.
+
+        Reading numbers off it is Google's arithmetic: its FFT errs by about `1e-16` per step,
+        which `epsilon` and `delta` of this object account for and the distribution does not.
+        """
+        if not self.phases:
+            raise ValueError(
+                "there is no privacy loss distribution without noise"
+                if self.noiseless
+                else "the crop never shows the patch: there is no privacy loss to distribute"
+            )
+        log_delta = check_delta(delta)
+        if interval is None:
+            masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
+        else:
+            width = _checks.positive("interval", interval)
+            total = sum(count for _, count in self.phases)
+            tail = log_delta - math.log(total) - 12.0
+            masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]
+        return pld.privacy_loss_distribution(masses)

@@ -1,0 +1,243 @@
+"""One training run, or several phases of it, and everything one may ask of its privacy.
+
+>>> import patchdp as pdp
+>>> plan = pdp.TrainingPlan(
+...     image=(1024, 2048),
+...     crop=pdp.RandomCrop((505, 505)),
+...     patch=pdp.Patch((10, 10)),
+...     sampling=pdp.Poisson(batch_size=200, dataset_size=2975),
+...     noise_multiplier=2.0,
+...     steps=1500,
+... )
+>>> plan.inclusion.probability
+Fraction(66049, 200720)
+>>> 3.7319 < plan.epsilon(delta=1e-5) < 3.7357
+True
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from patchdp import _checks
+from patchdp.geometry import Inclusion, Patch, RandomCrop, inclusion
+from patchdp.geometry.patch import PrivatePatch
+from patchdp.guarantee import Guarantee, Method
+from patchdp.step import Sampling, Shuffle, StepProfile, step_profile
+
+__all__ = ["Composition", "TrainingPlan"]
+
+
+def _as_image(image: Any) -> tuple[Any, ...]:
+    """One size, or several, as nested tuples so that plans can be hashed."""
+    try:
+        sizes = tuple(image)
+        return tuple(tuple(s) for s in sizes) if sizes and not isinstance(sizes[0], int) else sizes
+    except TypeError:
+        raise ValueError(
+            f"image must be a size such as (1024, 2048) or a list of sizes, got {image!r}"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Guarantee):
+    """One DP-SGD training on random crops.
+
+    >>> import patchdp as pdp
+    >>> plan = pdp.TrainingPlan(
+    ...     image=(28, 28), crop=pdp.RandomCrop((10, 10)), patch=pdp.Patch((1, 1)),
+    ...     sampling=pdp.Shuffle(), noise_multiplier=4.0, epochs=15,
+    ... )
+    >>> plan.applications
+    15
+
+    Args:
+      image: Size of the images, in any number of axes, or a list of sizes.
+      crop: The distribution of the crop.
+      patch: What is private in one image.
+      sampling: How batches are drawn: `Poisson`, `FixedSize` or `Shuffle`.
+      noise_multiplier: Noise standard deviation over clipping norm; 0 means no noise.
+      steps: Number of DP-SGD steps; or
+      epochs: Passes over the data: `ceil(dataset_size / batch_size)` steps each (for a bare
+        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` takes epochs only.
+
+    Raises:
+      ValueError: An argument is out of its range or does not fit the others.
+    """
+
+    image: Any
+    crop: RandomCrop
+    patch: PrivatePatch
+    sampling: Sampling
+    noise_multiplier: float
+    steps: int | None = None
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", _as_image(self.image))
+        _checks.nonnegative("noise_multiplier", self.noise_multiplier)
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(
+                f"sampling must be Poisson(...), FixedSize(...) or Shuffle(), got {self.sampling!r}"
+            )
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give steps or epochs, exactly one of the two")
+        if self.steps is not None:
+            _checks.count("steps", self.steps)
+        else:
+            _checks.count("epochs", self.epochs)
+        if isinstance(self.sampling, Shuffle) and self.epochs is None:
+            raise ValueError(
+                "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
+                "not steps"
+            )
+        _ = self.inclusion
+
+    @cached_property
+    def inclusion(self) -> Inclusion:
+        """The probability that a crop shows the patch, at the worst place."""
+        return inclusion(self.image, self.crop, self.patch)
+
+    @property
+    def applications(self) -> int:
+        """How many times the step is composed: DP-SGD steps, or epochs for `Shuffle`."""
+        if isinstance(self.sampling, Shuffle):
+            assert self.epochs is not None
+            return self.epochs
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        size, batch = self.sampling.dataset_size, self.sampling.batch_size
+        if size is None or batch is None:
+            return -(-1 // self.sampling.probability) * self.epochs
+        return -(-size // batch) * self.epochs
+
+    @property
+    def effective_sampling_probability(self) -> Fraction:
+        """Chance that the patch takes part in one application: in the batch, and in the crop."""
+        return self.sampling.probability * Fraction(self.inclusion.probability)
+
+    @cached_property
+    def step(self) -> StepProfile:
+        """The privacy profile of one application."""
+        return step_profile(
+            self.sampling,
+            inclusion_probability=self.inclusion.probability,
+            noise_multiplier=self.noise_multiplier,
+        )
+
+    @property
+    def noiseless(self) -> bool:
+        return self.noise_multiplier == 0 and self.inclusion.probability > 0
+
+    @property
+    def attainable(self) -> bool:
+        return self.inclusion.attained and (
+            self.inclusion.probability == 0 or self.noiseless or self.step.attainable
+        )
+
+    @property
+    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+        if self.inclusion.probability == 0 or self.noise_multiplier == 0:
+            return ()
+        return ((self.step, self.applications),)
+
+    def replace(self, **changes: Any) -> TrainingPlan:
+        """A plan that differs in the named fields; giving steps drops epochs and vice versa."""
+        if changes.get("steps") is not None:
+            changes.setdefault("epochs", None)
+        elif changes.get("epochs") is not None:
+            changes.setdefault("steps", None)
+        return dataclasses.replace(self, **changes)
+
+    def image_level(self) -> TrainingPlan:
+        """The same training when the whole image is private: what one has without cropping."""
+        size = self.inclusion.worst_image
+        return self.replace(image=size, crop=RandomCrop(size), patch=Patch(size))
+
+    def solve(
+        self, parameter: str, *, epsilon: float, delta: float, method: Method = "pld"
+    ) -> TrainingPlan:
+        """The plan with the best value of one parameter that meets `(epsilon, delta)`.
+
+        The smallest `"noise_multiplier"`, or the largest `"steps"`, `"epochs"`, `"crop"` (square,
+        or of this crop's aspect) or `"batch_size"`. The plan that is returned has been certified.
+
+        Args:
+          parameter: The field to solve for.
+          epsilon: Target, above 0.
+          delta: Target, in (0, 1).
+          method: Engine that certifies the answer.
+
+        Raises:
+          ValueError: No value meets the target; the message names the nearest reachable epsilon.
+        """
+        from patchdp import solve  # solve.py reads plans; importing it above would be circular
+
+        return solve.solve(self, parameter, epsilon=epsilon, delta=delta, method=method)
+
+    def __add__(self, other: TrainingPlan | Composition) -> Composition:
+        return Composition((self,)) + other
+
+
+@dataclass(frozen=True)
+class Composition(Guarantee):
+    """Phases of one training, one after the other: what `plan_a + plan_b` gives.
+
+    >>> import patchdp as pdp
+    >>> warmup = pdp.TrainingPlan(
+    ...     image=(32, 32), crop=pdp.RandomCrop((16, 16)), patch=pdp.Patch((4, 4)),
+    ...     sampling=pdp.Poisson(sampling_probability=0.01), noise_multiplier=4.0, steps=100,
+    ... )
+    >>> both = warmup + warmup.replace(noise_multiplier=2.0, steps=50)
+    >>> both.epsilon(1e-5) > warmup.epsilon(1e-5)
+    True
+
+    Args:
+      plans: The phases; they share image, patch and images per person.
+    """
+
+    plans: tuple[TrainingPlan, ...]
+
+    def __post_init__(self) -> None:
+        if not self.plans:
+            raise ValueError("a composition needs at least one plan")
+        for name in ("image", "patch"):
+            values = {getattr(plan, name) for plan in self.plans}
+            if len(values) > 1:
+                raise ValueError(
+                    f"phases of one training must have the same {name}, got "
+                    + " and ".join(sorted(map(repr, values)))
+                )
+
+    @property
+    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+        counts: dict[StepProfile, int] = {}
+        for plan in self.plans:
+            for step, count in plan.phases:
+                counts[step] = counts.get(step, 0) + count
+        return () if self.noiseless else tuple(counts.items())
+
+    @property
+    def noiseless(self) -> bool:
+        return any(plan.noiseless for plan in self.plans)
+
+    @property
+    def attainable(self) -> bool:
+        # One patch must be the worst in every phase: the phases' worst places have to agree.
+        places = {
+            (plan.inclusion.worst_image, plan.inclusion.worst_position) for plan in self.plans
+        }
+        return len(places) == 1 and all(plan.attainable for plan in self.plans)
+
+    def image_level(self) -> Composition:
+        """The same phases when the whole image is private."""
+        return Composition(tuple(plan.image_level() for plan in self.plans))
+
+    def __add__(self, other: TrainingPlan | Composition) -> Composition:
+        more = other.plans if isinstance(other, Composition) else (other,)
+        return Composition(self.plans + more)
