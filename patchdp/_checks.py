@@ -1,4 +1,4 @@
-"""Validation shared by every constructor: one sentence that names the argument and what is allowed."""
+"""Validation shared by every constructor: one sentence that names argument, value and range."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ def _readable(value: Fraction) -> str:
 
 
 def round_up(value: Fraction) -> float:
-    """The smallest float that is not below `value`: bounds stay bounds when they leave fractions."""
+    """A float that is not below `value`: bounds stay bounds when they leave fractions."""
     nearest = float(value)
     return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)

@@ -29,7 +29,7 @@ __all__ = ["LossMasses", "loss_masses"]
 
 Array = npt.NDArray[np.float64]
 
-# Relative error of one computed mass: quadrature below 1e-15, the rest is rounding of the densities.
+# Relative error of one computed mass: quadrature below 1e-15, the rest is rounding.
 RELATIVE_ERROR = 2e-14
 _RULES = {n: np.polynomial.legendre.leggauss(n) for n in (2, 4, 8)}
 
@@ -73,7 +73,7 @@ class LossMasses:
     def losses(self) -> Array:
         """The grid, from `-n h` to `n h`."""
         n = self.size - 1
-        return self.interval * np.arange(-n, n + 1)
+        return np.asarray(self.interval * np.arange(-n, n + 1), dtype=np.float64)
 
     def linear(self) -> tuple[Array, float]:
         """The masses `p_k`, `k = -n..n`, and the mass at infinity."""
@@ -95,7 +95,7 @@ class LossMasses:
 
 
 def _top(pair: MixturePair, log_tail: float) -> float:
-    """An `x` beyond which `P` has at most mass `exp(log_tail)`: `S(y) <= e^{-y^2/2}/2` for y > 0."""
+    """An `x` beyond which `P` has at most `exp(log_tail)`, by `Phi(-y) <= e^{-y^2/2}/2`."""
     mean = max(pair.p_means)
     return mean + float(np.sqrt(max(-2.0 * (log_tail + np.log(2.0)), 1.0)))
 

@@ -196,13 +196,12 @@ def _window(phases: Phases, tilt: float, log_target: float) -> tuple[int, int, f
     # Chernoff: mass above b is at most exp(K(s) - s b) for every s >= 0. At s = tilt + j / spread
     # the exponent falls with j until b is far above the tilted mean.
     goal = log_target - 12.0
-    best_top, best_log = math.inf, -math.inf
+    best_top = math.inf
     tilts = tilt + np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0]) / spread
     for s in tilts:
         log_s = _moments(phases, float(s))[0]
         top = (log_s - goal) / s
-        if top < best_top:
-            best_top = top
+        best_top = min(best_top, top)
     last = min(math.ceil(best_top / h), reach)
     best_log = -math.inf if last >= reach else goal
     # Below: under the tilt, mass below a folds onto the top of the window and only adds.
@@ -282,7 +281,7 @@ def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses
     magnitude = np.exp(log_power.real)
     tilted = fft.irfft(np.exp(log_power), points)
     # With every factor f_i known up to e = per_step, the power errs by at most
-    # sum_i T_i e prod |f| / |f_i| (1 + e/|f_i|)^T, or where |f_i| <= 1/2 by T_i e (1/2 + e)^(T_i-1).
+    # sum_i T_i e prod |f| / |f_i| (1 + e/|f_i|)^T; where |f_i| <= 1/2, T_i e (1/2 + e)^(T_i - 1).
     power_error = per_step * growth * (sensitivity * magnitude + floor)
     # Parseval: a spectrum's error of Euclidean norm s is one of s / sqrt(points) in the masses.
     weight = np.full(len(power_error), 2.0)

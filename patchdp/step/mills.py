@@ -27,7 +27,7 @@ _NARROW = 0.25
 
 def log_phi(x: Array) -> Array:
     """Logarithm of the standard normal density."""
-    return -0.5 * np.square(x) - _HALF_LOG_2PI
+    return np.asarray(-0.5 * np.square(x) - _HALF_LOG_2PI)
 
 
 def log_mills(x: Array) -> Array:
@@ -35,7 +35,7 @@ def log_mills(x: Array) -> Array:
     x = np.asarray(x, dtype=np.float64)
     right = np.log(special.erfcx(np.maximum(x, -1.0) / np.sqrt(2))) + 0.5 * np.log(np.pi / 2)
     left = special.log_ndtr(-np.minimum(x, -1.0)) - log_phi(np.minimum(x, -1.0))
-    return np.where(x >= -1.0, right, left)
+    return np.asarray(np.where(x >= -1.0, right, left))
 
 
 def _log_slope(s: Array) -> Array:
@@ -50,7 +50,7 @@ def _log_slope(s: Array) -> Array:
     negative = np.minimum(s, 0.0)
     with np.errstate(divide="ignore"):
         left = np.logaddexp(0.0, np.log(-negative) + log_mills(negative))
-    return np.where(s < 0, left, np.where(s <= 50.0, direct, series))
+    return np.asarray(np.where(s < 0, left, np.where(s <= 50.0, direct, series)))
 
 
 def log_mills_difference(u: Array, v: Array) -> Array:

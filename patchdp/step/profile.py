@@ -130,7 +130,7 @@ def step_profile(
 
     Args:
       sampling: The sampling scheme.
-      inclusion_probability: Chance in (0, 1] that the crop shows the patch (an upper bound will do).
+      inclusion_probability: Chance in (0, 1] that the crop shows the patch; a bound will do.
       noise_multiplier: Noise standard deviation over clipping norm, above 0.
 
     Raises:

@@ -1,0 +1,184 @@
+"""`patchdp epsilon`, `noise` and `solve`: one plan, one answer."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from patchdp._version import __version__
+from patchdp.cli import output
+from patchdp.cli.settings import (
+    GEOMETRY,
+    TRAINING,
+    Settings,
+    any_plan,
+    collect,
+    one_plan,
+    options,
+    parse_fraction,
+    require,
+    sampling_name,
+)
+from patchdp.guarantee import METHODS, Method
+from patchdp.plan import Composition, TrainingPlan
+from patchdp.report.statement import assumptions
+from patchdp.solve import PARAMETERS
+
+__all__ = ["epsilon", "noise", "solve"]
+
+
+def _method(settings: Settings) -> Method:
+    name = settings.get("method") or "pld"
+    for method in METHODS:
+        if name == method:
+            return method
+    raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+
+
+def _result(plan: TrainingPlan | Composition, delta: Fraction, method: Method) -> dict[str, Any]:
+    bounds = plan.epsilon_bounds(delta, method=method)
+    plans = plan.plans if isinstance(plan, Composition) else (plan,)
+    first = plans[0]
+    rates = [float(p.effective_sampling_probability) for p in plans]
+    counts = [p.applications for p in plans]
+    noises = [p.noise_multiplier for p in plans]
+    one = len(plans) == 1
+    return {
+        "epsilon": bounds.upper,
+        "epsilon_lower": bounds.lower,
+        "delta": float(delta),
+        "noise_multiplier": noises[0] if one else noises,
+        "inclusion_probability": float(first.inclusion.probability),
+        "effective_sampling_probability": rates[0] if one else rates,
+        "sampling": [sampling_name(p.sampling) for p in plans][0 if one else slice(None)],
+        "steps": sum(counts),
+        "method": method,
+        "assumptions": list(assumptions(plan)),
+        "version": __version__,
+    }
+
+
+def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
+    if as_json:
+        output.dump(result)
+        return
+    if headline:
+        click.echo(headline)
+    # Rounded up at the sixth digit: what is printed is still a bound.
+    click.echo(f"epsilon    {_up(result['epsilon'])}   (delta {result['delta']:g}, certified)")
+    if result["epsilon_lower"] is not None:
+        click.echo(f"at least   {_down(result['epsilon_lower'])}   (a training that attains it)")
+    click.echo(
+        f"inclusion probability {result['inclusion_probability']:.8g}, method {result['method']}"
+    )
+    click.echo("\nThis holds if:")
+    for line in result["assumptions"]:
+        output.paragraph(line, bullet="  - ")
+
+
+def _up(value: float) -> str:
+    text = f"{value:.6g}"
+    return text if float(text) >= value else f"{value + 10 ** _place(value):.6g}"
+
+
+def _down(value: float) -> str:
+    text = f"{value:.6g}"
+    return text if float(text) <= value else f"{value - 10 ** _place(value):.6g}"
+
+
+def _place(value: float) -> int:
+    return int(f"{value:e}".split("e")[1]) - 5
+
+
+@click.command(
+    epilog=(
+        "Example: patchdp epsilon --image 1024x2048 --crop 505x505 --patch 10x10 "
+        "--sampling poisson --batch-size 200 --dataset-size 2975 --steps 1500 "
+        "--noise-multiplier 2 --delta 1e-5"
+    )
+)
+@options(*GEOMETRY, *TRAINING, "delta", "method")
+def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
+    """Certified patch-level epsilon of a training."""
+    settings = collect(config, flags)
+    method = _method(settings)
+    require(settings, "delta")
+    delta = parse_fraction("delta", settings["delta"])
+    _show(_result(any_plan(settings), delta, method), as_json)
+
+
+def _solved(
+    settings: Settings, parameter: str, **defaults: Any
+) -> tuple[TrainingPlan, dict[str, Any]]:
+    method = _method(settings)
+    require(settings, "epsilon", "delta")
+    if settings.get("phase"):
+        raise ValueError("a config with phases has no single value to solve for; give one phase")
+    delta = parse_fraction("delta", settings["delta"])
+    target = float(parse_fraction("epsilon", settings["epsilon"]))
+    plan = one_plan(settings, **defaults)
+    solved = plan.solve(parameter, epsilon=target, delta=delta, method=method)  # type: ignore[arg-type]
+    return solved, {"target_epsilon": target, **_result(solved, delta, method)}
+
+
+@click.command(
+    epilog=(
+        "Example: patchdp noise --image 1024x2048 --crop 505x505 --patch 10x10 "
+        "--sampling fixed --batch-size 200 --dataset-size 2975 --epochs 100 "
+        "--epsilon 10 --delta 1/2975"
+    )
+)
+@options(*GEOMETRY, *TRAINING, "epsilon", "delta", "method")
+def noise(config: str | None, as_json: bool, **flags: Any) -> None:
+    """Smallest noise multiplier that meets a target epsilon."""
+    settings = collect(config, flags)
+    # The noise is what is looked for: one that the config names is only where the search starts.
+    solved, result = _solved(settings, "noise_multiplier", noise_multiplier=1.0)
+    _show(result, as_json, headline=f"noise multiplier {solved.noise_multiplier:g}")
+
+
+@click.command(
+    epilog=(
+        "Example: patchdp solve --for crop --image 1024x2048 --crop 505x505 --patch 10x10 "
+        "--sampling poisson --batch-size 200 --dataset-size 2975 --steps 1500 "
+        "--noise-multiplier 2 --epsilon 3 --delta 1e-5"
+    )
+)
+@click.option(
+    "--for",
+    "parameter",
+    required=True,
+    type=click.Choice([p.replace("_", "-") for p in PARAMETERS]),
+    help="What to solve for.",
+)
+@options(*GEOMETRY, *TRAINING, "epsilon", "delta", "method")
+def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> None:
+    """Best value of one parameter that meets a target epsilon."""
+    name = parameter.replace("-", "_")
+    settings = collect(config, flags)
+    defaults: dict[str, Any] = {
+        "noise_multiplier": {"noise_multiplier": 1.0},
+        "steps": {"steps": 1},
+        "epochs": {"epochs": 1},
+        "batch_size": {"batch_size": 1},
+    }.get(name, {})
+    if name in ("steps", "epochs"):
+        settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}
+    solved, result = _solved(settings, name, **defaults)
+    value: Any = (
+        solved.crop.size
+        if name == "crop"
+        else solved.sampling.batch_size
+        if name == "batch_size"
+        else getattr(solved, name)
+    )
+    shown = (
+        "x".join(map(str, value))
+        if name == "crop"
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+    _show({name: value, **result}, as_json, headline=f"{parameter} {shown}")
