@@ -167,7 +167,7 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
     if name in ("steps", "epochs"):
         settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}
     solved, result = _solved(settings, name, **defaults)
-    value: Any = (
+    value: object = (
         solved.crop.size
         if name == "crop"
         else solved.sampling.batch_size
@@ -175,7 +175,7 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
         else getattr(solved, name)
     )
     shown = (
-        "x".join(map(str, value))
+        "x".join(map(str, solved.crop.size))
         if name == "crop"
         else f"{value:g}"
         if isinstance(value, float)
