@@ -1,0 +1,271 @@
+"""Privacy profile of a composition by inverting its moment generating function on a vertical line.
+
+`delta(eps) = (1/2 pi i) int exp(sum_i T_i log M_i(z) - z eps) / (z (z + 1)) dz` along
+`Re z = t > 0`, with the trapezoid rule. Its cost does not depend on the number of steps. By Poisson
+summation the rule of period `D = 2 pi / step` returns exactly
+`sum_k delta(eps + k D) e^{k D t}`, whose unwanted terms are non-negative and bounded by Chernoff's
+inequality: see `docs/theory.md`, "The exact engine".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp.composition.loss_law import LossLaw, Side, cached_law, loss_laws, margin, widest_shift
+from patchdp.step import StepProfile
+
+__all__ = ["Composition", "Line", "log_kernel_peak"]
+
+Array = npt.NDArray[np.float64]
+Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
+
+_ALIASES = 8
+_TARGET = -34.0  # log of the relative size of what the trapezoid rule may add
+_BLOCK = 32
+_BUDGET = 3_000_000  # entries of one temporary array
+
+
+def log_kernel_peak(t: Array) -> Array:
+    """`log max_u e^{-t u} (1 - e^{-u})`: Chernoff's bound gains this factor for `delta`."""
+    return np.asarray(t * np.log(t) - (1 + t) * np.log1p(t))
+
+
+class Composition:
+    """A sum of independent privacy losses, `counts[i]` from `laws[i]`; rows are separate plans."""
+
+    def __init__(self, laws: Sequence[LossLaw], counts: Sequence[Array]) -> None:
+        self.laws = list(laws)
+        self.counts = list(counts)
+
+    @property
+    def largest_tilt(self) -> Array:
+        """The largest tilt whose mass the nodes cover, one entry per row."""
+        return np.min(np.stack(np.broadcast_arrays(*(w.largest_tilt for w in self.laws))), axis=0)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Composition:
+        """Some of the rows."""
+        counts = [c if len(c) == 1 else c[rows] for c in self.counts]
+        return Composition([law.take(rows) for law in self.laws], counts)
+
+    def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
+        """`K = sum T log M` and two derivatives at tilts of shape `(rows, k)`."""
+        parts = [law.cumulants(t) for law in self.laws]
+        scaled = [
+            [c[:, None] * value for value in part]
+            for c, part in zip(self.counts, parts, strict=True)
+        ]
+        k, k1, k2 = (np.asarray(sum(column)) for column in zip(*scaled, strict=True))
+        return k, k1, k2
+
+    def log_characteristic(self, t: Array, y: Array) -> tuple[Array, Array]:
+        """Real and imaginary part of `sum T log(M(t + iy)/M(t))`, `y` of shape `(rows, nodes)`."""
+        real, phase = np.zeros_like(y), np.zeros_like(y)
+        for law, count in zip(self.laws, self.counts, strict=True):
+            drop, turn = _characteristic(law, t, y)
+            with np.errstate(divide="ignore"):
+                size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
+            real += 0.5 * count[:, None] * size
+            phase += count[:, None] * np.arctan2(turn, 1 - drop)
+        return real, phase
+
+
+def _characteristic(law: LossLaw, t: Array, y: Array) -> tuple[Array, Array]:
+    """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size."""
+    tilted, scale = law.tilted(t)
+    excess, first, _, _ = law.excess(t[:, None])
+    total = (np.exp(-scale)[:, None] + excess)[:, :1]
+    loss = law.loss
+    if law.folded:
+        half = loss.shape[1] // 2
+        loss, up = loss[:, :half], tilted[:, :half]
+        both = up + tilted[:, half:]
+        difference = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
+    else:
+        both = difference = tilted
+    if len(tilted) == 1:
+        keep = _relevant(loss[0], both[0])
+        loss, both, difference = loss[:, keep], both[:, keep], difference[:, keep]
+    angle = (0.5 * y[:, :, None]) * loss[:, None, :]
+    sine, cosine = np.sin(angle), np.cos(angle)
+    drop = 2 * np.matmul(np.square(sine), both[:, :, None])[..., 0]
+    if law.folded:
+        turn = 2 * np.matmul(sine * cosine, difference[:, :, None])[..., 0]
+    else:
+        # E[e^{-L}] = 1 lets the first order of sin(yL) be replaced by the tilted mean
+        angle *= 2
+        cubic = np.where(np.abs(angle) < 0.4, _sine_defect(angle), 2 * sine * cosine - angle)
+        turn = np.matmul(cubic, difference[:, :, None])[..., 0] + y * first
+    return drop / total, turn / total
+
+
+def _relevant(loss: Array, mass: Array) -> npt.NDArray[np.bool_]:
+    second = mass * np.square(loss)
+    return np.asarray(second > 1e-23 * np.sum(second))
+
+
+def _sine_defect(u: Array) -> Array:
+    """`sin(u) - u` for small `u`."""
+    v = u * u
+    series = 1 - v / 20 * (1 - v / 42 * (1 - v / 72 * (1 - v / 110 * (1 - v / 156))))
+    return np.asarray(-u * v / 6 * series)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
+
+    All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` of shape `(rows,)`;
+    `y`, `real`, `phase` of shape `(rows, nodes)`.
+    """
+
+    t: Array
+    log_m: Array
+    period: Array
+    y: Array
+    real: Array
+    phase: Array
+
+    def log_delta(self, epsilon: Array) -> tuple[Array, Array]:
+        """`log delta` and its derivative at `epsilon`, shape `(rows,)`."""
+        t = self.t[:, None]
+        y = self.y
+        wave = np.exp(self.real + 1j * (self.phase - y * epsilon[:, None]))
+        wave[:, 0] *= 0.5
+        slope = np.sum((wave / (1 + t + 1j * y)).real, axis=-1) * 2 / self.period
+        value = np.sum((wave / ((t + 1j * y) * (1 + t + 1j * y))).real, axis=-1) * 2 / self.period
+        top = self.log_m - self.t * epsilon
+        known, known_slope = self.known_aliases(epsilon, top)
+        value, slope = value - known, -slope - known_slope
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return top + np.log(np.maximum(value, 0.0)), slope / value
+
+    def known_aliases(self, epsilon: Array, top: Array) -> tuple[Array, Array]:
+        """The part `1 - e^v` of the aliases at `v = epsilon - k D < 0`, in units of `e^top`."""
+        k = np.arange(1, _ALIASES + 1.0)
+        shift = k * self.period[:, None]
+        v = epsilon[:, None] - shift
+        size = np.exp(np.minimum(-shift * self.t[:, None] - top[:, None], 600.0))
+        level = np.where(v < 0, -np.expm1(np.minimum(v, 0.0)), 0.0)
+        fall = np.where(v < 0, -np.exp(np.minimum(v, 0.0)), 0.0)
+        return np.sum(size * level, axis=-1), np.sum(size * fall, axis=-1)
+
+
+def sample_line(
+    composition: Composition, t: Array, epsilon: Array, *, most_nodes: int
+) -> tuple[Line, npt.NDArray[np.bool_]]:
+    """Sample the integrand at tilt `t` for targets near `epsilon`; also which rows decayed."""
+    log_m, _, curvature = (a[:, 0] for a in composition.cumulants(t[:, None]))
+    period = choose_period(composition, t, epsilon, log_m, np.sqrt(curvature))
+    step = 2 * np.pi / period
+    widest = max(law.loss.shape[1] for law in composition.laws)
+    count = int(np.clip(np.max(np.ceil(8.7 / (np.sqrt(curvature) * step))), 8, 512))
+    ys, reals, phases = [], [], []
+    start = 0
+    done = np.zeros(len(t), dtype=bool)
+    while start < most_nodes:
+        y = step[:, None] * np.arange(start, start + count)
+        real, phase = _in_chunks(composition, t, y, widest)
+        ys.append(y)
+        reals.append(real)
+        phases.append(phase)
+        start += count
+        size = real - np.log(np.hypot(t[:, None], y) / t[:, None])
+        size -= np.log(np.hypot(1 + t[:, None], y) / (1 + t[:, None]))
+        done = np.max(size[:, -max(count // 8, 2) :], axis=-1) < _TARGET
+        if np.all(done):
+            break
+        count = start if len(ys) > 2 else count
+    line = Line(t, log_m, period, *(np.concatenate(a, axis=1) for a in (ys, reals, phases)))
+    return line, done
+
+
+def _in_chunks(composition: Composition, t: Array, y: Array, widest: int) -> tuple[Array, Array]:
+    rows, nodes = y.shape
+    if rows * nodes * widest <= _BUDGET:
+        return composition.log_characteristic(t, y)
+    some_rows = max(1, _BUDGET // (nodes * widest))
+    some_nodes = min(nodes, max(16, _BUDGET // widest))
+    real, phase = np.empty_like(y), np.empty_like(y)
+    for i in range(0, rows, some_rows):
+        chosen = np.arange(i, min(i + some_rows, rows))
+        part = composition.take(chosen)
+        for j in range(0, nodes, some_nodes):
+            at = slice(j, j + some_nodes)
+            real[chosen, at], phase[chosen, at] = part.log_characteristic(t[chosen], y[chosen, at])
+    return real, phase
+
+
+def choose_period(
+    composition: Composition, t: Array, epsilon: Array, log_m: Array, deviation: Array
+) -> Array:
+    """The smallest period on a ladder whose aliases are below the target, one per row."""
+    tilts = chernoff_tilts(composition, t, deviation)
+    chernoff, _, _ = composition.cumulants(tilts)
+    ladder = 6 * deviation[:, None] * 1.15 ** np.arange(40)
+    log_size = np.log(t) + np.log1p(t)  # delta is about e^{K - t eps} / (t (1 + t) deviation)
+    log_delta = log_m - t * epsilon - log_size - np.log1p(deviation)
+    errors = alias_bound(tilts, chernoff, t, epsilon, ladder)
+    good = errors <= (log_delta + _TARGET)[:, None]
+    first = np.where(np.any(good, axis=1), np.argmax(good, axis=1), ladder.shape[1] - 1)
+    return np.asarray(np.take_along_axis(ladder, first[:, None], axis=1)[:, 0])
+
+
+def chernoff_tilts(composition: Composition, t: Array, deviation: Array) -> Array:
+    """Tilts at which Chernoff's bound is tried, shape `(rows, k)`, the line's own among them."""
+    room = np.maximum(0.98 * composition.largest_tilt - t, 0.0)
+    widest = np.minimum(12 / deviation, room)
+    up = t[:, None] + widest[:, None] * (np.arange(1, 9) / 8.0) ** 1.5
+    down = t[:, None] * np.array([0.02, 0.1, 0.3, 0.55, 0.8])
+    return np.concatenate([down, t[:, None], up], axis=1)
+
+
+def alias_bound(tilts: Array, chernoff: Array, t: Array, epsilon: Array, period: Array) -> Array:
+    """Log of a bound on all that the trapezoid rule adds beyond `Line.known_aliases`.
+
+    `tilts`, `chernoff` (`K` there) have shape `(rows, k)`, `period` `(rows, m)`; the result has
+    the shape of `period`.
+    """
+    base = chernoff + log_kernel_peak(tilts)
+
+    def log_tail(v: Array) -> Array:
+        """Log of Chernoff's bound on `delta(v)`, shape of `v`."""
+        bound = np.min(base[:, None, :] - tilts[:, None, :] * v[..., None], axis=-1)
+        return np.asarray(np.minimum(bound, 0.0))
+
+    at, eps = t[:, None], epsilon[:, None]
+    terms = []
+    gap = tilts[:, None, :] - at[..., None]
+    right = base[:, None, :] - tilts[:, None, :] * (eps + period)[..., None]
+    right = right + at[..., None] * period[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrink = np.log(-np.expm1(-np.maximum(gap, 0.0) * period[..., None]))
+        terms.append(np.min(np.where(gap > 0, right - shrink, np.inf), axis=-1))
+    for k in range(1, _ALIASES + 1):
+        v = eps - k * period
+        terms.append(-k * period * at + np.minimum(v, 0.0) + log_tail(np.abs(v)))
+    rest = -(_ALIASES + 1) * period * at
+    terms.append(rest - np.log(-np.expm1(-period * at)))
+    return np.asarray(np.logaddexp.reduce(np.stack(terms), axis=0))
+
+
+def compose(plans: Sequence[Plan], side: Side, tilt: Array) -> Composition:
+    """The composition of each plan's phases, nodes covering tilts up to `tilt`, one per plan.
+
+    Plans have equally many phases.
+    """
+    laws, counts = [], []
+    for column in zip(*plans, strict=True):
+        profiles = [profile for profile, _ in column]
+        shift = widest_shift(profiles)
+        reach = margin + shift * (1 + 2 * tilt)
+        if len(plans) == 1:
+            laws.append(cached_law(profiles[0], float(reach[0]), side, 1.0))
+        else:
+            laws.append(loss_laws(profiles, reach, side))
+        counts.append(np.array([float(count) for _, count in column]))
+    return Composition(laws, counts)

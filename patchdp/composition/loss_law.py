@@ -1,0 +1,217 @@
+"""Quadrature nodes for the law of one step's privacy loss, and its cumulants under a tilt.
+
+Every law used here (symmetric, forward, backward) satisfies `E[e^{-L}] = 1`, so that
+`M(t) - 1 = E[q(t L)] + t E[q(-L)]` with `q(u) = e^u - 1 - u >= 0`: a sum of positive terms, accurate
+relative to its size however small the step's privacy loss is.
+
+>>> from patchdp.step import StepProfile, fixed_size_pair
+>>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
+>>> law = loss_laws([step], np.array([12.0]), "symmetric")
+>>> log_m, _, _ = law.cumulants(np.array([[3.0]]))
+>>> round(float(log_m[0, 0]), 12)  # t (t + 1) 2 mu^2 for a Gaussian mechanism
+6.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp.step import MixturePair, StepProfile
+
+__all__ = ["LossLaw", "Side", "cached_law", "loss_laws", "margin", "widest_shift"]
+
+Array = npt.NDArray[np.float64]
+Side = Literal["symmetric", "forward", "backward"]
+
+NODES_PER_PANEL = 20
+_GAUSS_X, _GAUSS_W = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
+_HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
+# Mass of a unit normal law beyond this distance is below 1e-23.
+margin = 10.0
+
+
+def _pad(rows: Sequence[Sequence[float]]) -> Array:
+    width = max(len(row) for row in rows)
+    return np.array([list(row) + [0.0] * (width - len(row)) for row in rows])
+
+
+def _log_sum(logs: Array) -> Array:
+    """`log sum exp` over the last axis; that axis is short and never all minus infinity."""
+    top = np.max(logs, axis=-1)
+    return np.asarray(top + np.log(np.sum(np.exp(logs - top[..., None]), axis=-1)))
+
+
+class _Pairs:
+    """Several mixture pairs evaluated at once, one row of positions each."""
+
+    def __init__(self, pairs: Sequence[MixturePair]) -> None:
+        with np.errstate(divide="ignore"):
+            self.log_gain = np.log(_pad([m.gains for m in pairs]))[:, None, :]
+            self.log_q = np.log(_pad([m.q_weights for m in pairs]))[:, None, :]
+            self.log_p = np.log(_pad([m.p_weights for m in pairs]))[:, None, :]
+        self.shift = _pad([m.shifts for m in pairs])[:, None, :]
+        self.q_mean = _pad([m.q_means for m in pairs])[:, None, :]
+        self.p_mean = _pad([m.p_means for m in pairs])[:, None, :]
+
+    def log_q_and_loss(self, x: Array) -> tuple[Array, Array]:
+        """Log-density of `Q` and the loss at positions `x`, shape `(pairs, positions)`."""
+        at = x[..., None]
+        mixture = _log_sum(self.log_q + self.q_mean * (at - 0.5 * self.q_mean))
+        y = np.abs(at) * self.shift
+        with np.errstate(divide="ignore"):
+            # 2 sinh(y) = e^y (1 - e^{-2y}); padded components have gain and shift 0
+            sinh = y + np.log(-np.expm1(-2 * y))
+            ratio = self.log_gain - 0.5 * np.square(self.shift) + sinh
+        ratio = np.where(np.isnan(ratio), -np.inf, ratio)
+        excess = _log_sum(ratio) - mixture
+        loss = np.logaddexp(0.0, excess)
+        left = x < 0
+        if np.any(left):
+            fall = np.exp(np.minimum(excess, 0.0))
+            upper = _log_sum(self.log_p + self.p_mean * (at - 0.5 * self.p_mean))
+            mild = fall < 0.5
+            below = np.where(mild, np.log1p(-np.where(mild, fall, 0.0)), upper - mixture)
+            loss = np.where(left, below, loss)
+        return mixture - 0.5 * np.square(x) - _HALF_LOG_2PI, loss
+
+
+def small_exp(u: Array) -> Array:
+    """`q(u) = e^u - 1 - u`, to a few ulps for `u` below overflow."""
+    near = np.abs(u) < 0.4
+    v = np.where(near, u, 0.0)
+    series = np.full_like(v, 1.0 / 14)
+    for k in range(13, 2, -1):
+        series = (1 + v * series) / k
+    series = 0.5 * v * v * (1 + v * series)
+    return np.where(near, series, np.expm1(u) - u)
+
+
+@dataclass(frozen=True)
+class LossLaw:
+    """Discretised laws of the loss, one row per step: nodes `loss` of mass `exp(log_mass)`.
+
+    The remaining mass sits at loss 0. With `folded`, node `j + n/2` is the mirror image of node
+    `j`: loss `-loss[j]`, mass `mass[j] e^{-loss[j]}` (the symmetric law).
+
+    Args:
+      loss, log_mass: Shape `(steps or 1, n)`.
+      position, half_width: Nodes on the axis of the pair, and half the width of its panels.
+      reach: Largest position covered.
+      shift: Largest distance of a component from the centre, `mu`.
+      folded: Whether the law is symmetric.
+    """
+
+    loss: Array
+    log_mass: Array
+    position: Array
+    half_width: Array
+    reach: Array
+    shift: Array
+    folded: bool
+
+    @property
+    def largest_tilt(self) -> Array:
+        """The largest `t` for which `E[e^{tL}]` has its mass inside the nodes."""
+        return np.asarray((self.reach - margin - self.shift) / (2 * self.shift))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> LossLaw:
+        """The laws of some rows."""
+        if len(self.loss) == 1:
+            return self
+        fields = ("loss", "log_mass", "position", "half_width", "reach", "shift")
+        return LossLaw(*(getattr(self, f)[rows] for f in fields), folded=self.folded)
+
+    def tilted(self, t: Array) -> tuple[Array, Array]:
+        """`mass e^{t loss - scale}` at the nodes and `scale >= 0`; `t` of shape `(rows,)`."""
+        power = self.log_mass + t[:, None] * self.loss
+        scale = np.maximum(np.max(power, axis=-1), 0.0)
+        return np.exp(power - scale[:, None]), scale
+
+    @cached_property
+    def _bend(self) -> Array:
+        """`E[q(-L)]`, one entry per row."""
+        near = np.abs(self.loss) < 0.4
+        mass = np.exp(self.log_mass)
+        small = mass * small_exp(np.where(near, -self.loss, 0.0))
+        far = np.exp(self.log_mass - self.loss) - mass * (1 - self.loss)
+        return np.asarray(np.sum(np.where(near, small, far), axis=-1))
+
+    def excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
+        """`(M - 1, M', M'') e^{-scale}` and `scale` at tilts `t` of shape `(rows, k)`."""
+        loss, log_mass = self.loss[:, None, :], self.log_mass[:, None, :]
+        power = t[..., None] * loss
+        exponent = log_mass + power
+        scale = np.maximum(np.max(exponent, axis=-1), 0.0)
+        shift = scale[..., None]
+        mass, tilted = np.exp(log_mass - shift), np.exp(exponent - shift)
+        near = np.abs(power) < 0.4
+        u = np.where(near, power, 0.0)
+        bend = small_exp(u)
+        part = np.where(near, mass * bend, tilted - mass * (1 + power))
+        slope = np.where(near, mass * (bend + u), tilted - mass)
+        rest = self._bend[:, None] * np.exp(-scale)
+        excess = np.sum(part, axis=-1) + t * rest
+        first = np.sum(slope * loss, axis=-1) + rest
+        return excess, first, np.sum(tilted * np.square(loss), axis=-1), scale
+
+    def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
+        """`log M`, its first and second derivative at tilts `t` of shape `(rows, k)`."""
+        excess, first, second, scale = self.excess(t)
+        floor = np.exp(-scale)
+        total = floor + excess
+        with np.errstate(divide="ignore"):
+            log_m = np.where(scale == 0, np.log1p(excess), scale + np.log(total))
+        mean = first / total
+        return log_m, mean, np.maximum(second / total - np.square(mean), 0.0)
+
+
+def widest_shift(profiles: Sequence[StepProfile]) -> Array:
+    """The largest distance of a component from the centre, one entry per profile."""
+    return np.array([max(max(pair.shifts) for _, pair in p.parts) for p in profiles])
+
+
+def loss_laws(
+    profiles: Sequence[StepProfile], reach: Array, side: Side, *, refinement: float = 1.0
+) -> LossLaw:
+    """Nodes for the laws of several profiles with equally many parts.
+
+    Composite Gauss-Legendre panels on `[0, reach]` (`[-reach, reach]` for one direction of the
+    pair). Panels are narrow against 1, the scale of the normal densities, and against the distance
+    `pi/(2 mu)` of the nearest singularity of the loss.
+    """
+    shift = widest_shift(profiles)
+    width = np.minimum(2.5, 1.6 / shift) / refinement
+    panels = int(np.max(np.ceil(reach / width)))
+    half = 0.5 * reach / panels
+    centres = (2 * np.arange(panels) + 1.0)[:, None] + _GAUSS_X
+    x = half[:, None] * centres.ravel()
+    log_w = np.log(half)[:, None] + np.tile(np.log(_GAUSS_W), panels)
+    if side != "symmetric":
+        x, log_w = np.concatenate([-x[:, ::-1], x], 1), np.concatenate([log_w[:, ::-1], log_w], 1)
+    losses, masses, places = [], [], []
+    for index in range(len(profiles[0].parts)):
+        parts = [p.parts[index] for p in profiles]
+        log_q, loss = _Pairs([pair for _, pair in parts]).log_q_and_loss(x)
+        log_q = log_q + log_w + np.log([w for w, _ in parts])[:, None]
+        losses.append(-loss if side == "backward" else loss)
+        masses.append(log_q if side == "backward" else log_q + loss)
+        places.append(x)
+    loss, log_mass, place = (np.concatenate(a, axis=1) for a in (losses, masses, places))
+    folded = side == "symmetric"
+    if folded:
+        log_mass = np.concatenate([log_mass, log_mass - loss], axis=1)
+        loss = np.concatenate([loss, -loss], axis=1)
+        place = np.concatenate([place, place], axis=1)
+    return LossLaw(loss, log_mass, place, half, reach, shift, folded)
+
+
+@lru_cache(maxsize=256)
+def cached_law(profile: StepProfile, reach: float, side: Side, refinement: float) -> LossLaw:
+    """`loss_laws` of one profile, kept."""
+    return loss_laws([profile], np.array([reach]), side, refinement=refinement)

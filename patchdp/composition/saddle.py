@@ -1,0 +1,107 @@
+"""Where the inversion line crosses the real axis: the saddle point of the integrand.
+
+For a given epsilon it is the minimum over `t > 0` of
+`psi(t) = K(t) - t eps - log t - log(1 + t)`; for a given delta it is the `t` whose own epsilon,
+`K'(t) - 1/t - 1/(1 + t)`, has that delta by Laplace's approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp.composition.inversion import Composition, Plan, compose
+from patchdp.composition.loss_law import Side, widest_shift
+
+__all__ = ["Saddle", "saddle_for_delta", "saddle_for_epsilon"]
+
+Array = npt.NDArray[np.float64]
+
+_LEAST = 1e-13
+_DOUBLINGS = 24
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """The line's place `t`, an estimate of epsilon there, and nodes that cover it.
+
+    `found` is False where no saddle exists (a loss that never reaches epsilon).
+    """
+
+    composition: Composition
+    t: Array
+    epsilon: Array
+    found: npt.NDArray[np.bool_]
+
+
+def saddle_for_delta(plans: Sequence[Plan], log_delta: Array, side: Side) -> Saddle:
+    """The saddle near the epsilon at which `log delta = log_delta`, one row per plan."""
+    return _solve(plans, log_delta, side, by_delta=True)
+
+
+def saddle_for_epsilon(plans: Sequence[Plan], epsilon: Array, side: Side) -> Saddle:
+    """The saddle at `epsilon`, one row per plan."""
+    return _solve(plans, epsilon, side, by_delta=False)
+
+
+def _solve(plans: Sequence[Plan], goal: Array, side: Side, *, by_delta: bool) -> Saddle:
+    rows = len(goal)
+    plans = list(plans)
+    shift = np.max(
+        [widest_shift([profile for profile, _ in c]) for c in zip(*plans, strict=True)], 0
+    )
+    cap = 2.0 / shift
+    for _ in range(_DOUBLINGS):
+        composition = compose(plans, side, cap)
+        t, epsilon, deviation = _newton(composition, np.broadcast_to(goal, (rows,)), by_delta)
+        # Room above the saddle: Chernoff's bound on the aliases tilts further.
+        wanted = t + np.minimum(t, 9.0 / deviation)
+        short = wanted > composition.largest_tilt
+        if side == "backward":  # a bounded loss has no tilt that is large enough
+            short &= t * np.square(shift) < 1e6
+        if not np.any(short):
+            return Saddle(composition, t, epsilon, t < 0.99 * composition.largest_tilt)
+        if len(plans) == 1:
+            cap = np.where(np.any(short), 2 * cap, cap)
+        else:
+            cap = np.where(short, 2 * cap, cap)
+    return Saddle(composition, t, epsilon, t < 0.99 * composition.largest_tilt)
+
+
+def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Array, Array, Array]:
+    """`t`, its epsilon and the standard deviation of the tilted loss; safeguarded, in `log t`."""
+    top = np.log(composition.largest_tilt)
+    low, high = np.full(goal.shape, np.log(_LEAST)), np.broadcast_to(top, goal.shape).copy()
+    start = np.exp(high) * 1e-2
+    _, mean, variance = (a[:, 0] for a in composition.cumulants(start[:, None]))
+    size = np.maximum(variance, 1e-300)
+    if by_delta:
+        guess = np.sqrt(2 * np.maximum(-goal, 0.1) / size)
+    else:
+        guess = np.maximum((goal - mean) / size + start, 1 / np.sqrt(size))
+    s = np.clip(np.log(guess), low, high - 0.01)
+    for _ in range(60):
+        t = np.exp(s)
+        k, k1, k2 = (a[:, 0] for a in composition.cumulants(t[:, None]))
+        kernel = 1 / t + 1 / (1 + t)
+        bend = np.square(t) * k2 + 1 + np.square(t / (1 + t))
+        epsilon = k1 - kernel
+        if by_delta:
+            psi = k - t * epsilon - np.log1p(t)
+            value = goal - (psi - 0.5 * np.log(2 * np.pi * bend))  # log t cancels in psi''
+            step = value / bend
+        else:
+            value = epsilon - goal
+            step = t * value / bend
+        high = np.where(value > 0, s, high)
+        low = np.where(value <= 0, s, low)
+        new = s - np.clip(step, -3.0, 3.0)
+        new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
+        moved = np.abs(new - s)
+        s = new
+        if np.all(moved < 1e-6):
+            break
+    return np.exp(s), epsilon, np.sqrt(np.maximum(k2, 1e-300))
