@@ -5,17 +5,42 @@
 Fraction(66049, 200720)
 """
 
-from patchdp.geometry.crop import RandomCrop
+from patchdp.geometry.crop import Crop, RandomCrop
+from patchdp.geometry.erase import Cutout, RandomErasing
+from patchdp.geometry.fixed import CenterCrop, FixedCrop, GridCrop, WholeImage
 from patchdp.geometry.hits import Inclusion, hit_probability, inclusion, inclusion_map
+from patchdp.geometry.nested import NestedCrop
 from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion
+from patchdp.geometry.random_resized import RandomResizedCrop
+from patchdp.geometry.random_size import RandomSizeCrop
+from patchdp.geometry.rescale import OneOf, RandomScale, Resize, ResizedCrop
+from patchdp.geometry.views import FiveCrop, RandomApply, TenCrop, Views
 
 __all__ = [
+    "CenterCrop",
+    "Crop",
+    "Cutout",
     "Disk",
+    "FiveCrop",
+    "FixedCrop",
+    "GridCrop",
     "Inclusion",
     "Mask",
+    "NestedCrop",
+    "OneOf",
     "Patch",
     "PatchUnion",
+    "RandomApply",
     "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "RandomScale",
+    "RandomSizeCrop",
+    "Resize",
+    "ResizedCrop",
+    "TenCrop",
+    "Views",
+    "WholeImage",
     "hit_probability",
     "inclusion",
     "inclusion_map",

@@ -7,15 +7,23 @@ number of its points in `{first - t, ..., last - t}` is a box sum, for all `t` t
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.geometry.sizes import Interval
-from patchdp.geometry.windows import AxisWindows
+from patchdp.geometry.law import Floats, WindowLaw
+from patchdp.geometry.reading import ReadWindows
+from patchdp.geometry.sizes import Interval, Size
+from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows
 
-__all__ = ["mask_hits"]
+__all__ = ["mask_hits", "mask_map", "mask_share"]
+
+# Array entries that counting a shape under one law may touch, some seconds' worth.
+MOST_ENTRIES = 400_000_000
 
 
 def mask_hits(
@@ -48,6 +56,110 @@ def mask_hits(
         start = np.clip(law.first + shift, 0, size)
         stop = np.clip(law.last + shift + 1, 0, size)
         counts = _window_sums(counts, axis, (start, np.maximum(start, stop)))
+    return counts
+
+
+def mask_map(
+    law: WindowLaw,
+    pixels: npt.NDArray[np.bool_],
+    image: Size,
+    corners: Sequence[Interval],
+) -> Floats | None:
+    """Probability that a window hits the set, for every first corner, under a mixture.
+
+    None where the law has parts that cannot be counted for an arbitrary shape, or too many.
+    """
+    result = np.zeros(tuple(highest - lowest + 1 for lowest, highest in corners))
+    components = _components(law, pixels.shape, image, corners)
+    if components is None:
+        return None
+    for weight, laws in components:
+        total = math.prod(part.total for part in laws)
+        result += float(weight) * (_read_hits(pixels, laws, image, corners) / total)
+    return result
+
+
+def mask_share(
+    law: WindowLaw,
+    pixels: npt.NDArray[np.bool_],
+    image: Size,
+    corners: Sequence[Interval],
+) -> Fraction:
+    """`mask_map` at a single corner, as a fraction."""
+    components = _components(law, pixels.shape, image, corners)
+    assert components is not None
+    share = Fraction(0)
+    for weight, laws in components:
+        count = int(_read_hits(pixels, laws, image, corners).item())
+        share += Fraction(weight) * Fraction(count, math.prod(part.total for part in laws))
+    return share
+
+
+_Part = AxisWindows | ReadWindows
+
+
+def _components(
+    law: WindowLaw, shape: Size, image: Size, corners: Sequence[Interval]
+) -> list[tuple[Fraction | float, tuple[_Part, ...]]] | None:
+    places = math.prod(highest - lowest + 1 for lowest, highest in corners)
+    entries = places + math.prod(image) + math.prod(shape)
+    read = any(isinstance(part, ReadWindows) for laws in law.axes for part in laws)
+    cost = entries * (places if read else 1)
+    mixed = math.prod(max(part.width for part in laws) for laws in law.axes)
+    if cost * mixed * len(law.weights) > MOST_ENTRIES:
+        return None
+    found: list[tuple[Fraction | float, tuple[_Part, ...]]] = []
+    for weight, component in zip(law.weights, law.index.tolist(), strict=True):
+        alternatives = [_unmixed(law.axes[axis][k]) for axis, k in enumerate(component)]
+        for choice in itertools.product(*alternatives):
+            parts = tuple(p for _, p in choice if _is_counted(p))
+            if len(parts) < len(choice):
+                return None
+            found.append((weight * math.prod([w for w, _ in choice]), parts))  # type: ignore[arg-type]
+    return found
+
+
+def _is_counted(part: AxisLaw) -> bool:
+    if isinstance(part, ReadWindows):
+        return isinstance(part.windows, AxisWindows)
+    return isinstance(part, AxisWindows)
+
+
+def _unmixed(law: AxisLaw) -> list[tuple[Fraction, AxisLaw]]:
+    if isinstance(law, AxisMixture):
+        return list(zip(law.weights, law.parts, strict=True))
+    return [(Fraction(1), law)]
+
+
+def _read_hits(
+    pixels: npt.NDArray[np.bool_],
+    laws: Sequence[_Part],
+    image: Size,
+    corners: Sequence[Interval],
+) -> npt.NDArray[np.int64]:
+    """`mask_hits` where some axes read the image through copies or resizing.
+
+    The coordinates that read a pixel of the set are a set again, in coordinates of the axes that
+    are cropped; it depends on the place, so places are taken one by one.
+    """
+    windows = [part.windows if isinstance(part, ReadWindows) else part for part in laws]
+    plain = [law for law in windows if isinstance(law, AxisWindows)]
+    if not any(isinstance(part, ReadWindows) for part in laws):
+        return mask_hits(pixels, plain, corners)
+    counts = np.zeros(tuple(high - low + 1 for low, high in corners), dtype=np.int64)
+    for index in np.ndindex(counts.shape):
+        place = [low + k for k, (low, _) in zip(index, corners, strict=True)]
+        touched = np.zeros(image, dtype=np.bool_)
+        cut = (slice(at, at + n) for at, n in zip(place, pixels.shape, strict=True))
+        touched[tuple(cut)] = pixels
+        begins = []
+        for axis, part in enumerate(laws):
+            begins.append(0)
+            if isinstance(part, ReadWindows):
+                reading = part.reading
+                begins[-1] = reading.begin
+                touched = _window_sums(touched, axis, (reading.low, reading.high)) > 0
+        counts[index] = mask_hits(touched, plain, [(b, b) for b in begins]).item()
     return counts
 
 

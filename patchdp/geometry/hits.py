@@ -16,15 +16,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.geometry.crop import RandomCrop
-from patchdp.geometry.dilation import mask_hits
+from patchdp.geometry.crop import Crop, RandomCrop
+from patchdp.geometry.dilation import mask_hits, mask_map, mask_share
+from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion, PrivatePatch
+from patchdp.geometry.search import worst_box
 from patchdp.geometry.sizes import Interval, Size, as_size, spelled
+from patchdp.geometry.windows import AxisWindows, Counts
 
 __all__ = ["Inclusion", "hit_probability", "inclusion", "inclusion_map"]
 
@@ -49,7 +52,7 @@ class Inclusion:
     attained: bool
 
 
-def inclusion(image: ImageSizes, crop: RandomCrop, patch: PrivatePatch) -> Inclusion:
+def inclusion(image: ImageSizes, crop: Crop, patch: PrivatePatch) -> Inclusion:
     """The inclusion probability at the worst position (and the worst of several image sizes).
 
     >>> from patchdp.geometry import Disk, Patch, RandomCrop
@@ -86,9 +89,7 @@ worst_image=(640, 480), attained=True)
     return found
 
 
-def inclusion_map(
-    image: Sequence[int], crop: RandomCrop, patch: PrivatePatch
-) -> npt.NDArray[np.float64]:
+def inclusion_map(image: Sequence[int], crop: Crop, patch: PrivatePatch) -> npt.NDArray[np.float64]:
     """The inclusion probability at every place the patch may take.
 
     >>> from patchdp.geometry import Patch, RandomCrop
@@ -111,22 +112,20 @@ def inclusion_map(
     if len(sizes) != 1:
         raise ValueError(f"image must be one size for a map, got {len(sizes)} sizes")
     size = sizes[0]
-    windows = crop.windows(size)
+    laws = crop.laws(size)
     shape, corners = _extent(size, patch)
-    total = math.prod(law.total for law in windows)
     if not isinstance(patch, Patch):
-        return mask_hits(_pixels(patch, len(size)), windows, corners) / total
-    result = np.ones((1,) * len(size))
-    for axis, law in enumerate(windows):
-        start = np.arange(corners[axis][0], corners[axis][1] + 1, dtype=np.int64)
-        share = law.hits_at(start, start + shape[axis]) / law.total
-        result = result * share.reshape(tuple(-1 if k == axis else 1 for k in range(len(size))))
-    return result
+        exact = [mask_map(law, _pixels(patch, len(size)), size, corners) for law in laws]
+        counted = [found for found in exact if found is not None]
+        if len(counted) == len(laws):
+            return np.clip(crop.combine(counted), 0.0, 1.0)
+    found = [law.outer(_keys_along(law, shape, corners)) for law in laws]
+    return np.clip(crop.combine(found), 0.0, 1.0)
 
 
 def hit_probability(
     image: Sequence[int],
-    crop: RandomCrop,
+    crop: Crop,
     corners: npt.ArrayLike,
     sizes: npt.ArrayLike,
 ) -> npt.NDArray[np.float64]:
@@ -149,12 +148,9 @@ def hit_probability(
         ValueError: shapes that do not match, or a box that leaves the image.
     """
     size = as_size("image", image)
-    windows = crop.windows(size)
+    laws = crop.laws(size)
     start, stop = _as_boxes(size, corners, sizes)
-    result = np.ones(len(start))
-    for axis, law in enumerate(windows):
-        result *= law.hits_at(start[:, axis], stop[:, axis]) / law.total
-    return result
+    return np.clip(crop.combine([law.rows(start, stop) for law in laws]), 0.0, 1.0)
 
 
 def as_images(image: ImageSizes) -> list[Size]:
@@ -175,28 +171,57 @@ def as_images(image: ImageSizes) -> list[Size]:
     return sizes
 
 
-def _worst(image: Size, crop: RandomCrop, patch: PrivatePatch) -> Inclusion:
-    windows = crop.windows(image)
+def _worst(image: Size, crop: Crop, patch: PrivatePatch) -> Inclusion:
+    laws = crop.laws(image)
     shape, corners = _extent(image, patch)
-    total = math.prod([law.total for law in windows])
+    windows = laws[0].plain if len(laws) == 1 else None
     if isinstance(patch, Patch):
-        found = [
-            law.worst(width, lowest, highest)
-            for law, width, (lowest, highest) in zip(windows, shape, corners, strict=True)
-        ]
-        most = math.prod([count for count, _ in found])
-        # Where every position has count 0 the first of all is the first of the worst.
-        where = tuple([pair[0] for pair in corners] if most == 0 else [at for _, at in found])
-    else:
-        counts = mask_hits(_pixels(patch, len(image)), windows, corners)
-        flat = int(counts.argmax())
-        most = int(counts.flat[flat])
-        index = np.unravel_index(flat, counts.shape)
-        where = tuple(low + int(i) for i, (low, _) in zip(index, corners, strict=True))
-    return Inclusion(Fraction(most, total), where, image, True)
+        if windows is None:
+            return Inclusion(*worst_box(crop, laws, shape, corners), image, True)
+        share, where = _worst_of_windows(windows, shape, corners)
+        return Inclusion(crop.combine([share]), where, image, True)
+    pixels = _pixels(patch, len(image))
+    if windows is not None:
+        counts = mask_hits(pixels, windows, corners)
+        where, index = _first_largest(counts, corners)
+        total = math.prod(law.total for law in windows)
+        return Inclusion(crop.combine([Fraction(int(counts[index]), total)]), where, image, True)
+    found = [mask_map(law, pixels, image, corners) for law in laws]
+    maps = [probabilities for probabilities in found if probabilities is not None]
+    if len(maps) < len(laws):
+        # Too many windows to count for such a shape: its bounding box is hit more often.
+        return Inclusion(*worst_box(crop, laws, shape, corners), image, False)
+    combined = crop.combine(maps)
+    where, index = _first_largest(combined, corners)
+    if combined.size == 1 and all(law.rational for law in laws):
+        shares = [mask_share(law, pixels, image, corners) for law in laws]
+        return Inclusion(crop.combine(shares), where, image, True)
+    # Sums of positive terms and few factors: 1e-12 is far more than their rounding.
+    bound = min(1.0, float(combined[index]) * (1 + 1e-12))
+    return Inclusion(bound, where, image, True)
 
 
-def _worst_of_sizes(sizes: list[Size], crop: RandomCrop, patch: PrivatePatch) -> Inclusion:
+def _worst_of_windows(
+    windows: Sequence[AxisWindows], shape: Size, corners: Sequence[Interval]
+) -> tuple[Fraction, Size]:
+    found = [
+        law.worst(width, lowest, highest)
+        for law, width, (lowest, highest) in zip(windows, shape, corners, strict=True)
+    ]
+    most = math.prod([count for count, _ in found])
+    # Where every position has count 0 the first of all is the first of the worst.
+    where = tuple([pair[0] for pair in corners] if most == 0 else [at for _, at in found])
+    return Fraction(most, math.prod([law.total for law in windows])), where
+
+
+def _first_largest(
+    values: npt.NDArray[Any], corners: Sequence[Interval]
+) -> tuple[Size, tuple[int, ...]]:
+    index = tuple(int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
+    return tuple(low + i for i, (low, _) in zip(index, corners, strict=True)), index
+
+
+def _worst_of_sizes(sizes: list[Size], crop: Crop, patch: PrivatePatch) -> Inclusion:
     """The worst size: bounding boxes first, exact counting only while they could be worse."""
     bounds = _box_bounds(sizes, crop, patch)
     best: Inclusion | None = None
@@ -213,23 +238,31 @@ def _worst_of_sizes(sizes: list[Size], crop: RandomCrop, patch: PrivatePatch) ->
     return best
 
 
-def _box_bounds(
-    sizes: list[Size], crop: RandomCrop, patch: PrivatePatch
-) -> npt.NDArray[np.float64]:
-    """For every size the inclusion probability of the patch's bounding box, as a float."""
+def _box_bounds(sizes: list[Size], crop: Crop, patch: PrivatePatch) -> npt.NDArray[np.float64]:
+    """For every size a bound from the patch's bounding box; 1 where the crop is not that simple."""
+    if type(crop) is not RandomCrop or crop.padding_mode != "constant":
+        return np.ones(len(sizes))
     shape, _ = _extent(sizes[0], patch)
     table = np.array(sizes, dtype=np.int64)
     bounds = np.ones(len(sizes))
     for axis, width in enumerate(shape):
+        # The windows along one axis depend on the length of that axis alone.
         lengths, first, inverse = np.unique(table[:, axis], return_index=True, return_inverse=True)
         shares = np.empty(len(lengths))
         for k, index in enumerate(first):
-            image = sizes[index]
-            law = crop.windows(image)[axis]
-            lowest, highest = _extent(image, patch)[1][axis]
+            law = crop.windows(sizes[index])[axis]
+            lowest, highest = _extent(sizes[index], patch)[1][axis]
             shares[k] = law.worst(width, lowest, highest)[0] / law.total
         bounds *= shares[inverse]
     return bounds
+
+
+def _keys_along(law: WindowLaw, shape: Size, corners: Sequence[Interval]) -> list[Counts]:
+    found = []
+    for axis, (lowest, highest) in enumerate(corners):
+        start = np.arange(lowest, highest + 1, dtype=np.int64)
+        found.append(law.keys(axis, start, start + shape[axis]))
+    return found
 
 
 def _extent(image: Size, patch: PrivatePatch) -> tuple[Size, list[Interval]]:

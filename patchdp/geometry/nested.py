@@ -1,0 +1,72 @@
+"""A crop of a crop.
+
+>>> from patchdp.geometry import CenterCrop, NestedCrop, Patch, RandomCrop, inclusion
+>>> two = NestedCrop(RandomCrop((6,)), RandomCrop((4,)))
+>>> inclusion((8,), two, Patch((1,))).probability
+Fraction(8, 9)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from patchdp.geometry.crop import Crop
+from patchdp.geometry.law import WindowLaw
+from patchdp.geometry.sizes import Size
+from patchdp.geometry.windows import AxisWindows, WeightedWindows, Windows
+
+__all__ = ["NestedCrop"]
+
+
+@dataclass(frozen=True, repr=False)
+class NestedCrop(Crop):
+    """`inner` applied to what `outer` returns; both are single windows of known size.
+
+    >>> from patchdp.geometry import CenterCrop, NestedCrop, RandomCrop
+    >>> NestedCrop(CenterCrop((256, 256)), RandomCrop((224, 224)))
+    NestedCrop(CenterCrop((256, 256)), RandomCrop((224, 224)))
+
+    Args:
+        outer: the first crop; its window, constant padding included, is the image of `inner`.
+        inner: the second crop, without padding.
+
+    Raises:
+        ValueError: crops that are not crops; on use, crops that are not such windows.
+    """
+
+    outer: Crop
+    inner: Crop
+
+    def __post_init__(self) -> None:
+        for crop in (self.outer, self.inner):
+            if not isinstance(crop, Crop):
+                raise ValueError(f"a nested crop is made of crops, got {crop!r}")
+
+    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
+        outer = _windows(self.outer, image)
+        inner = _windows(self.inner, tuple(law.length for law in outer))
+        return (WindowLaw.single(map(_nested, outer, inner)),)
+
+    def __repr__(self) -> str:
+        return f"NestedCrop({self.outer!r}, {self.inner!r})"
+
+
+def _windows(crop: Crop, image: Size) -> tuple[AxisWindows, ...]:
+    laws = crop.laws(image)
+    plain = laws[0].plain if len(laws) == 1 else None
+    if plain is None or crop.combine([0.25]) != 0.25:
+        raise ValueError(f"a nested crop is made of single windows of known size, got {crop!r}")
+    return plain
+
+
+def _nested(outer: AxisWindows, inner: AxisWindows) -> Windows:
+    if inner.first < 0 or inner.last + inner.length > outer.length:
+        raise ValueError("the inner one of two nested crops must not be padded")
+    first = outer.first + inner.first
+    ways = np.convolve(np.ones(outer.total, np.int64), np.ones(inner.total, np.int64))
+    if all(a == b for a, b in pairwise(ways.tolist())):
+        return AxisWindows(inner.length, first, first + len(ways) - 1)
+    return WeightedWindows(inner.length, first, tuple(ways.tolist()))

@@ -1,0 +1,177 @@
+"""What a padded or resized axis reads of the image, and the windows over such an axis.
+
+Padding by copies (reflect, symmetric, edge, circular) and resizing before the crop both mean that
+a coordinate of the axis that is cropped reads some pixels of the image, not the one of the same
+number. A crop hits a patch when one of its coordinates reads one of the patch's pixels.
+
+>>> import numpy as np
+>>> from patchdp.geometry.reading import ReadWindows, Reading
+>>> from patchdp.geometry.windows import AxisWindows
+>>> mirrored = Reading.identity(8).padded(2, 2, "reflect")      # 2 1 0 1 2 3 4 5 6 7 6 5
+>>> law = ReadWindows(AxisWindows(length=3, first=-2, last=7), mirrored)
+>>> law.hits_at(np.array([1]), np.array([2]))                   # pixel 1 and its copy
+array([4])
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from patchdp.geometry.windows import CountedLaw, Counts, Windows
+
+__all__ = ["PADDING_MODES", "Interpolation", "PaddingMode", "ReadWindows", "Reading"]
+
+PaddingMode: TypeAlias = Literal["constant", "reflect", "symmetric", "edge", "circular"]
+PADDING_MODES = ("constant", "reflect", "symmetric", "edge", "circular")
+Interpolation: TypeAlias = Literal[
+    "nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "area"
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Coordinate `begin + j` reads the pixels `low[j]`, ..., `high[j] - 1`, at least one.
+
+    Attributes:
+        begin: the first coordinate that reads anything.
+        low: first pixel read, one entry per coordinate.
+        high: pixel after the last one read.
+    """
+
+    begin: int
+    low: Counts
+    high: Counts
+
+    @staticmethod
+    def identity(length: int) -> Reading:
+        """Every coordinate reads its own pixel."""
+        pixels = np.arange(length, dtype=np.int64)
+        return Reading(0, pixels, pixels + 1)
+
+    @staticmethod
+    def resized(
+        length: int, target: int, interpolation: Interpolation, *, antialias: bool
+    ) -> Reading:
+        """An axis of `length` pixels resized to `target`, pixel centres at half-integers.
+
+        >>> Reading.resized(6, 3, "bilinear", antialias=True).high
+        array([3, 5, 6])
+
+        A pixel counts as read when its kernel weight is not zero. Where the library's floating
+        point may move a zero weight off zero, the pixel counts as read too.
+        """
+        if target == length:
+            return Reading.identity(length)
+        # All in units of 1/(2 target) pixels, as whole numbers.
+        unit = 2 * target
+        step = target // np.gcd(length, target)
+        exact = step & (step - 1) == 0 and length * unit < 2**24
+        # Single precision: coordinates are off by a few units in the last of 24 places.
+        doubt = 0 if exact else 1 + (length * unit >> 22)
+        j = np.arange(target, dtype=np.int64)
+        if interpolation in {"nearest", "nearest-exact"}:
+            source = 2 * j * length if interpolation == "nearest" else (2 * j + 1) * length
+            low = (source - doubt) // unit
+            high = (source + max(doubt - 1, 0)) // unit + 1
+        else:
+            centre = (2 * j + 1) * length - target
+            reach = _reach(length, target, interpolation, antialias) + doubt
+            low = (centre - reach) // unit + 1
+            high = -((-(centre + reach)) // unit)
+        return Reading(0, np.clip(low, 0, length - 1), np.clip(high, 1, length))
+
+    def padded(self, before: int, after: int, mode: PaddingMode) -> Reading:
+        """The axis with coordinates added on both sides; constant ones read nothing."""
+        if mode == "constant" or (before == 0 and after == 0):
+            return self
+        names = {"circular": "wrap"}
+        coordinates = np.arange(len(self.low), dtype=np.int64)
+        copied = np.pad(coordinates, (before, after), mode=names.get(mode, mode))  # type: ignore[call-overload]
+        return Reading(self.begin - before, self.low[copied], self.high[copied])
+
+    def after(self, first: Reading) -> Reading:
+        """This reading of an axis that is itself `first`'s reading of the image."""
+        low, high = self.low - first.begin, self.high - 1 - first.begin
+        reversed_too = np.minimum(first.low[low], first.low[high])
+        return Reading(self.begin, reversed_too, np.maximum(first.high[low], first.high[high]))
+
+    @cached_property
+    def runs(self) -> list[tuple[int, Counts, Counts, bool]]:
+        """Stretches of coordinates along which the pixels read only go up, or only go down."""
+        change = np.sign(np.diff(self.low)) + np.sign(np.diff(self.high))
+        found = []
+        begin, size = 0, len(self.low)
+        while begin < size:
+            rest = np.sign(change[begin:])
+            moving = np.flatnonzero(rest)
+            rising = bool(moving.size == 0 or rest[moving[0]] > 0)
+            against = np.flatnonzero(rest == (-1 if rising else 1))
+            stop = begin + int(against[0]) + 1 if against.size else size
+            found.append((begin, self.low[begin:stop], self.high[begin:stop], rising))
+            begin = stop
+        return found
+
+    def touching(self, starts: Counts, stops: Counts) -> list[tuple[Counts, Counts]]:
+        """Coordinates that read a pixel of `start`, ..., `stop - 1`: per run, from and up to.
+
+        From is inclusive, up to exclusive; they are equal or crossed where a run reads none.
+        """
+        found = []
+        for begin, low, high, rising in self.runs:
+            ahead = begin + self.begin
+            if rising:
+                first = np.searchsorted(high, starts, side="right")
+                stop = np.searchsorted(low, stops, side="left")
+            else:
+                first = len(low) - np.searchsorted(low[::-1], stops, side="left")
+                stop = len(low) - np.searchsorted(high[::-1], starts, side="right")
+            found.append((first + ahead, stop + ahead))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class ReadWindows(CountedLaw):
+    """Windows over an axis that reads the image through padding or resizing.
+
+    Attributes:
+        windows: the windows, in coordinates of the axis.
+        reading: what each coordinate reads.
+    """
+
+    windows: Windows
+    reading: Reading
+
+    @property
+    def total(self) -> int:  # type: ignore[override]
+        """Number of outcomes."""
+        return self.windows.total
+
+    def hits_at(self, starts: Counts, stops: Counts) -> Counts:
+        count = np.zeros(starts.shape, dtype=np.int64)
+        counted = np.full(starts.shape, np.iinfo(np.int64).min // 2)
+        # Runs follow each other, so the windows that touch them start in intervals whose ends
+        # grow: what an earlier run has counted is cut off at the left.
+        for first, stop in self.reading.touching(starts, stops):
+            left = np.maximum(first - self.windows.length, counted)
+            right = stop - 1
+            new = (first < stop) & (left < right)
+            more = self.windows.starts_up_to(right) - self.windows.starts_up_to(left)
+            count += np.where(new, more, 0)
+            counted = np.where(first < stop, np.maximum(counted, right), counted)
+        return count
+
+
+def _reach(length: int, target: int, interpolation: Interpolation, antialias: bool) -> int:
+    """Distance between centres at which the kernel weight is zero, in units of 1/(2 target)."""
+    stretch = max(length, target) if antialias else target
+    if interpolation == "area":
+        # A pixel is read as soon as it overlaps; enlarging by area is bilinear.
+        return max(length + target, 2 * target)
+    if interpolation == "lanczos":
+        # Three pixels each way with antialiasing (Pillow), eight taps without (OpenCV).
+        return 2 * (3 if antialias else 4) * stretch
+    return 2 * (1 if interpolation == "bilinear" else 2) * stretch

@@ -1,0 +1,249 @@
+"""Resizing before the crop: the image's new size, fixed or drawn, and what the crop then reads.
+
+>>> from patchdp.geometry import Patch, RandomCrop, RandomScale, Resize, ResizedCrop, inclusion
+>>> halved = ResizedCrop(RandomCrop((3, 3)), Resize((8, 8)), interpolation="bilinear")
+>>> inclusion((16, 16), halved, Patch((1, 1))).probability     # one pixel reaches two in a row
+Fraction(4, 9)
+>>> any_scale = ResizedCrop(
+...     RandomCrop((64, 64), pad_if_needed=True), RandomScale(0.5, 2.0), interpolation="nearest"
+... )
+>>> round(float(inclusion((128, 128), any_scale, Patch((8, 8))).probability), 4)
+0.6184
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal, get_args
+
+from patchdp._checks import count, positive
+from patchdp.geometry.crop import Crop, T, same_axes
+from patchdp.geometry.law import WindowLaw
+from patchdp.geometry.reading import Interpolation, Reading, ReadWindows
+from patchdp.geometry.sizes import Size, as_size
+from patchdp.geometry.windows import AxisLaw, AxisMixture, Windows
+
+__all__ = ["OneOf", "RandomScale", "Resize", "ResizedCrop", "Resizing"]
+
+
+class Resizing(ABC):
+    """A distribution over the sizes to which an image is resized, whatever the image shows."""
+
+    @abstractmethod
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        """The new sizes with their probabilities."""
+
+
+@dataclass(frozen=True, repr=False)
+class Resize(Resizing):
+    """To a fixed size, or the shorter side to a fixed length and the rest in proportion.
+
+    >>> Resize(256).sizes((375, 500))
+    [(Fraction(1, 1), (256, 341))]
+
+    Args:
+        size: the new size, one length per axis; or one length, for the shortest side. The other
+            sides are then rounded down, as torchvision does.
+
+    Raises:
+        ValueError: a length below 1.
+    """
+
+    size: Size | int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, Iterable):
+            object.__setattr__(self, "size", as_size("size", self.size))
+        else:
+            object.__setattr__(self, "size", count("size", self.size))
+
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        if isinstance(self.size, int):
+            shortest = min(image)
+            return [(Fraction(1), tuple(self.size * length // shortest for length in image))]
+        same_axes(self.size, image)
+        return [(Fraction(1), self.size)]
+
+    def __repr__(self) -> str:
+        return f"Resize({self.size!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class RandomScale(Resizing):
+    """By a factor uniform on an interval, the same on every axis; lengths become whole numbers.
+
+    >>> RandomScale(0.5, 1).sizes((2,))
+    [(Fraction(1, 2), (1,)), (Fraction(1, 2), (2,))]
+
+    Args:
+        low: smallest factor.
+        high: largest factor.
+        rounding: lengths are rounded to the `"nearest"` whole number (halves up), or `"down"`;
+            never below 1.
+
+    Raises:
+        ValueError: a factor that is not above 0, `high` below `low`, an unknown rounding.
+    """
+
+    low: float | Fraction
+    high: float | Fraction
+    rounding: Literal["nearest", "down"] = field(default="nearest", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if positive("low", self.low) > positive("high", self.high):
+            raise ValueError(f"high must be at least low={self.low!r}, got {self.high!r}")
+        if self.rounding not in {"nearest", "down"}:
+            raise ValueError(f"rounding must be 'nearest' or 'down', got {self.rounding!r}")
+
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        low, high = Fraction(self.low), Fraction(self.high)
+        half = Fraction(1, 2) if self.rounding == "nearest" else Fraction(0)
+        if low == high:
+            return [(Fraction(1), _scaled(image, low, half))]
+        steps = {low, high}
+        for length in image:
+            first, last = (int(length * factor + half) for factor in (low, high))
+            steps.update((k - half) / length for k in range(first + 1, last + 1))
+        inside = sorted(step for step in steps if low <= step <= high)
+        return [
+            ((right - left) / (high - low), _scaled(image, (left + right) / 2, half))
+            for left, right in pairwise(inside)
+        ]
+
+    def __repr__(self) -> str:
+        rounding = "" if self.rounding == "nearest" else f", rounding={self.rounding!r}"
+        return f"RandomScale({self.low!r}, {self.high!r}{rounding})"
+
+
+@dataclass(frozen=True, repr=False)
+class OneOf(Resizing):
+    """One of several resizings, each equally likely.
+
+    >>> OneOf((Resize(256), Resize(320))).sizes((320, 320))
+    [(Fraction(1, 2), (256, 256)), (Fraction(1, 2), (320, 320))]
+
+    Args:
+        choices: the resizings.
+
+    Raises:
+        ValueError: no choice, or something that is not a resizing.
+    """
+
+    choices: tuple[Resizing, ...]
+
+    def __post_init__(self) -> None:
+        choices = tuple(self.choices) if isinstance(self.choices, Iterable) else ()
+        if not choices or not all(isinstance(choice, Resizing) for choice in choices):
+            raise ValueError(f"choices must be at least one resizing, got {self.choices!r}")
+        object.__setattr__(self, "choices", choices)
+
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        share = Fraction(1, len(self.choices))
+        return [(share * p, size) for choice in self.choices for p, size in choice.sizes(image)]
+
+    def __repr__(self) -> str:
+        return f"OneOf({self.choices!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class ResizedCrop(Crop):
+    """Resize the image, then crop it: every pixel that reaches a pixel of the crop is seen.
+
+    >>> from patchdp.geometry import RandomCrop, Resize, ResizedCrop
+    >>> ResizedCrop(RandomCrop((224, 224)), Resize(256), interpolation="bilinear")
+    ResizedCrop(RandomCrop((224, 224)), Resize(256), interpolation='bilinear')
+
+    Args:
+        crop: what is applied to the resized image; a crop that resizes *afterwards*, as
+            `RandomResizedCrop` does, may stand here too.
+        resizing: the new size, fixed or drawn.
+        interpolation: `"nearest"` (pixel `floor(j * n / m)`), `"nearest-exact"` (the pixel under
+            the centre), `"bilinear"`, `"bicubic"`, `"lanczos"` or `"area"`. Pixels whose weight is
+            0 are not seen, unless rounding in single precision may make it something else.
+        antialias: whether the kernel widens when the image shrinks. True sees at least as much.
+
+    Raises:
+        ValueError: unknown names; on use, a size drawn from several for a crop of several views.
+    """
+
+    crop: Crop
+    resizing: Resizing
+    interpolation: Interpolation = field(kw_only=True)
+    antialias: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crop, Crop):
+            raise ValueError(f"crop must be a crop, got {self.crop!r}")
+        if not isinstance(self.resizing, Resizing):
+            raise ValueError(f"resizing must be a resizing as Resize(256), got {self.resizing!r}")
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"interpolation must be one of {', '.join(get_args(Interpolation))}, "
+                f"got {self.interpolation!r}"
+            )
+
+    @property
+    def law_count(self) -> int:
+        return self.crop.law_count
+
+    def combine(self, probabilities: Sequence[T]) -> T:
+        return self.crop.combine(probabilities)
+
+    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
+        sizes = self.resizing.sizes(image)
+        if len(sizes) == 1:
+            return self._at_size(image, sizes[0][1])
+        components: list[tuple[Fraction, list[AxisLaw]]] = []
+        for probability, size in sizes:
+            law = self._at_size(image, size)[0]
+            if self.law_count > 1 or not isinstance(law.weights, tuple):
+                raise ValueError(
+                    "a crop of an image of random size must be a single window of known size, "
+                    f"got {self.crop!r}"
+                )
+            for weight, component in zip(law.weights, law.index.tolist(), strict=True):
+                parts = [law.axes[axis][k] for axis, k in enumerate(component)]
+                components.append((probability * weight, parts))
+        return (WindowLaw.mixture(components),)
+
+    def _at_size(self, image: Size, size: Size) -> tuple[WindowLaw, ...]:
+        readings = [
+            Reading.resized(length, target, self.interpolation, antialias=self.antialias)
+            for length, target in zip(image, size, strict=True)
+        ]
+        found = []
+        for law in self.crop.laws(size):
+            axes = tuple(
+                tuple(part if n == m else _read(part, reading) for part in laws)
+                for laws, reading, n, m in zip(law.axes, readings, image, size, strict=True)
+            )
+            found.append(WindowLaw(axes, law.index, law.weights, law.monotone, law.slack))
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        antialias = "" if self.antialias else ", antialias=False"
+        return (
+            f"ResizedCrop({self.crop!r}, {self.resizing!r}, "
+            f"interpolation={self.interpolation!r}{antialias})"
+        )
+
+
+def _scaled(image: Size, factor: Fraction, half: Fraction) -> Size:
+    return tuple(max(1, int(length * factor + half)) for length in image)
+
+
+def _read(law: AxisLaw, reading: Reading) -> AxisLaw:
+    """A law over the resized axis as one over the image."""
+    if isinstance(law, Windows):
+        return ReadWindows(law, reading)
+    if isinstance(law, ReadWindows):
+        return ReadWindows(law.windows, law.reading.after(reading))
+    if isinstance(law, AxisMixture):
+        parts = (_read(part, reading) for part in law.parts)
+        counted = tuple(part for part in parts if isinstance(part, ReadWindows))
+        return AxisMixture(counted, law.weights)
+    raise ValueError(f"a resized image cannot be read through {type(law).__name__}")

@@ -1,0 +1,218 @@
+"""Several windows on one image in one step.
+
+>>> from patchdp.geometry import FiveCrop, Patch, RandomApply, RandomCrop, Views, inclusion
+>>> inclusion((8, 8), Views((RandomCrop((4, 4)),) * 2), Patch((1, 1))).probability
+Fraction(544, 625)
+>>> inclusion((8, 8), FiveCrop((4, 4)), Patch((1, 1))).probability
+Fraction(1, 1)
+>>> inclusion((9, 9), RandomApply(RandomCrop((3, 3)), 0.5), Patch((1, 1))).probability
+Fraction(29, 49)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+
+from patchdp._checks import probability as as_probability
+from patchdp.geometry.crop import Crop, T, same_axes
+from patchdp.geometry.fixed import CenterCrop, FixedCrop
+from patchdp.geometry.law import WindowLaw
+from patchdp.geometry.sizes import Size, as_size, spelled
+
+__all__ = ["FiveCrop", "RandomApply", "TenCrop", "Views"]
+
+
+@dataclass(frozen=True, repr=False)
+class Views(Crop):
+    """Several crops of one image, drawn independently: a hit of any of them is a hit.
+
+    >>> from patchdp.geometry import RandomCrop, Views
+    >>> Views((RandomCrop((224, 224)),) * 2 + (RandomCrop((96, 96)),) * 6).combine([0.5, 0.1])
+    0.86713975
+
+    The worst place is that of all views together, `1 - prod(1 - p_i)` at one and the same place.
+
+    Args:
+        crops: one crop per view; equal ones are counted, not computed again.
+
+    Raises:
+        ValueError: no crop, or something that is not a crop.
+    """
+
+    crops: tuple[Crop, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crops, Iterable):
+            raise ValueError(f"views must be a tuple of crops, got {self.crops!r}")
+        object.__setattr__(self, "crops", tuple(self.crops))
+        if not self.crops or not all(isinstance(crop, Crop) for crop in self.crops):
+            raise ValueError(f"views must be at least one crop, got {self.crops!r}")
+
+    @property
+    def law_count(self) -> int:
+        return sum(crop.law_count for crop in Counter(self.crops))
+
+    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
+        return tuple(law for crop in Counter(self.crops) for law in crop.laws(image))
+
+    def combine(self, probabilities: Sequence[T]) -> T:
+        rest = list(probabilities)
+        found: list[T] = []
+        counts = Counter(self.crops)
+        for crop in counts:
+            number = crop.law_count
+            found.append(crop.combine(rest[:number]))
+            rest = rest[number:]
+        return _any_of(found, list(counts.values()))
+
+    def __repr__(self) -> str:
+        return f"Views({self.crops!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class FiveCrop(Crop):
+    """The four corners and the centre, all of them at every step.
+
+    >>> FiveCrop((224, 224))
+    FiveCrop((224, 224))
+
+    Args:
+        size: pixels of each window, two axes.
+
+    Raises:
+        ValueError: not two axes, a length below 1.
+    """
+
+    size: Size
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", as_size("crop", self.size))
+        if len(self.size) != 2:
+            raise ValueError(f"crop must have two axes, (height, width), got {self.size!r}")
+
+    def views(self, image: Size) -> Views:
+        """The windows on an image of that size."""
+        same_axes(self.size, image)
+        room = [length - size for length, size in zip(image, self.size, strict=True)]
+        if min(room) < 0:
+            raise ValueError(
+                f"crop {spelled(self.size)} does not fit image {spelled(image)}; use a smaller crop"
+            )
+        corners = list(itertools.product(*((0, last) for last in room)))
+        centre = CenterCrop(self.size).corner(image)
+        return Views(tuple(FixedCrop(self.size, at=at) for at in [*corners, centre]))
+
+    @property
+    def law_count(self) -> int:
+        return 5
+
+    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
+        # Equal windows (an image of the crop's size) stay apart: the number of laws is fixed.
+        return tuple(law for crop in self.views(image).crops for law in crop.laws(image))
+
+    def combine(self, probabilities: Sequence[T]) -> T:
+        return _any_of(probabilities, [1] * len(probabilities))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.size!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class TenCrop(FiveCrop):
+    """`FiveCrop` of the image and of its mirror image, all of them at every step.
+
+    >>> TenCrop((224, 224), vertical_flip=True)
+    TenCrop((224, 224), vertical_flip=True)
+
+    The mirror image shows the same corners; its centre may lie one pixel off.
+
+    Args:
+        size: pixels of each window, two axes.
+        vertical_flip: mirror top and bottom instead of left and right.
+
+    Raises:
+        ValueError: not two axes, a length below 1.
+    """
+
+    vertical_flip: bool = field(default=False, kw_only=True)
+
+    @property
+    def law_count(self) -> int:
+        return 6
+
+    def views(self, image: Size) -> Views:
+        """The windows on an image of that size."""
+        crops = super().views(image).crops
+        axis = 0 if self.vertical_flip else 1
+        centre = list(CenterCrop(self.size).corner(image))
+        centre[axis] = image[axis] - self.size[axis] - centre[axis]
+        return Views((*crops, FixedCrop(self.size, at=tuple(centre))))
+
+    def __repr__(self) -> str:
+        flip = ", vertical_flip=True" if self.vertical_flip else ""
+        return f"TenCrop({self.size!r}{flip})"
+
+
+@dataclass(frozen=True, repr=False)
+class RandomApply(Crop):
+    """A crop with probability `probability`, else the whole image; a coin for each image.
+
+    >>> from patchdp.geometry import RandomApply, RandomCrop
+    >>> RandomApply(RandomCrop((32, 32)), 0.5)
+    RandomApply(RandomCrop((32, 32)), 0.5)
+
+    Args:
+        crop: what is applied.
+        probability: above 0 and at most 1.
+
+    Raises:
+        ValueError: a probability outside.
+    """
+
+    crop: Crop
+    probability: Fraction | float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crop, Crop):
+            raise ValueError(f"crop must be a crop, got {self.crop!r}")
+        as_probability("probability", self.probability)
+
+    @property
+    def law_count(self) -> int:
+        return self.crop.law_count
+
+    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
+        return self.crop.laws(image)
+
+    def combine(self, probabilities: Sequence[T]) -> T:
+        hit = self.crop.combine(probabilities)
+        applied = Fraction(self.probability)
+        if isinstance(hit, Fraction):
+            return applied * hit + (1 - applied)
+        return float(applied) * hit + float(1 - applied)
+
+    def __repr__(self) -> str:
+        return f"RandomApply({self.crop!r}, {self.probability!r})"
+
+
+def _any_of(probabilities: Sequence[T], repeats: Sequence[int]) -> T:
+    """Probability that one of several independent hits happens."""
+    if isinstance(probabilities[0], Fraction):
+        miss = Fraction(1)
+        for p, repeat in zip(probabilities, repeats, strict=True):
+            miss *= (1 - p) ** repeat
+        return 1 - miss
+    with np.errstate(divide="ignore"):
+        logs = sum(
+            repeat * np.log1p(-np.clip(p, 0.0, 1.0))
+            for p, repeat in zip(probabilities, repeats, strict=True)
+        )
+    hit = -np.expm1(logs)
+    return float(hit) if isinstance(probabilities[0], float) else cast(T, hit)
