@@ -119,15 +119,13 @@ class WindowLaw:
         """Hit probabilities of all boxes with the given keys along each axis: one axis each."""
         shares = [self._shares(axis, rows) for axis, rows in enumerate(keys)]
         weights = np.array(self.weights, dtype=np.float64)
-        sizes = [len(laws) for laws in self.axes]
-        result: Floats
-        if len(weights) > 1 and math.prod(sizes) <= MOST_DENSE:
-            result = self._dense(weights)
-            # Contracting the first axis each time leaves the new axes behind, in order.
-            for share in shares:
-                result = np.tensordot(result, share, axes=(0, 1))
-            return result
-        result = np.zeros(tuple(len(share) for share in shares))
+        if len(shares) == 2:
+            table = math.prod(len(laws) for laws in self.axes)
+            if table <= min(MOST_DENSE, len(weights) * len(self.axes[1])):
+                return shares[0] @ self._dense(weights) @ shares[1].T
+            left, right = (s[:, self.index[:, axis]] for axis, s in enumerate(shares))
+            return (left * weights) @ right.T
+        result: Floats = np.zeros(tuple(len(share) for share in shares))
         for weight, component in zip(weights, self.index, strict=True):
             term = np.array(weight)
             for share, k in zip(shares, component, strict=True):

@@ -62,7 +62,8 @@ class Reading:
         array([3, 5, 6])
 
         A pixel counts as read when its kernel weight is not zero. Where the library's floating
-        point may move a zero weight off zero, the pixel counts as read too.
+        point may move a zero weight off zero, the pixel counts as read too, and so does one on
+        which a widened bicubic or lanczos kernel changes its sign.
         """
         if target == length:
             return Reading.identity(length)
@@ -82,6 +83,11 @@ class Reading:
             reach = _reach(length, target, interpolation, antialias) + doubt
             low = (centre - reach) // unit + 1
             high = -((-(centre + reach)) // unit)
+            if exact and interpolation != "area" and (not antialias or length < target):
+                # Right on a pixel, an interpolating kernel is 0 at all others.
+                on = centre % unit == 0
+                low = np.where(on, centre // unit, low)
+                high = np.where(on, centre // unit + 1, high)
         return Reading(0, np.clip(low, 0, length - 1), np.clip(high, 1, length))
 
     def padded(self, before: int, after: int, mode: PaddingMode) -> Reading:

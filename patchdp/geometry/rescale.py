@@ -196,10 +196,11 @@ class ResizedCrop(Crop):
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         sizes = self.resizing.sizes(image)
         if len(sizes) == 1:
-            return self._at_size(image, sizes[0][1])
+            return self._at_size(image, sizes[0][1], {})
         components: list[tuple[Fraction, list[AxisLaw]]] = []
+        seen: dict[tuple[int, int, AxisLaw], AxisLaw] = {}
         for probability, size in sizes:
-            law = self._at_size(image, size)[0]
+            law = self._at_size(image, size, seen)[0]
             if self.law_count > 1 or not isinstance(law.weights, tuple):
                 raise ValueError(
                     "a crop of an image of random size must be a single window of known size, "
@@ -210,19 +211,26 @@ class ResizedCrop(Crop):
                 components.append((probability * weight, parts))
         return (WindowLaw.mixture(components),)
 
-    def _at_size(self, image: Size, size: Size) -> tuple[WindowLaw, ...]:
-        readings = [
-            Reading.resized(length, target, self.interpolation, antialias=self.antialias)
-            for length, target in zip(image, size, strict=True)
-        ]
+    def _at_size(
+        self, image: Size, size: Size, seen: dict[tuple[int, int, AxisLaw], AxisLaw]
+    ) -> tuple[WindowLaw, ...]:
+        """The crop's laws on the resized image, read through the resizing; `seen` is filled."""
         found = []
         for law in self.crop.laws(size):
-            axes = tuple(
-                tuple(part if n == m else _read(part, reading) for part in laws)
-                for laws, reading, n, m in zip(law.axes, readings, image, size, strict=True)
-            )
-            found.append(WindowLaw(axes, law.index, law.weights, law.monotone, law.slack))
+            axes = []
+            for laws, length, target in zip(law.axes, image, size, strict=True):
+                for part in laws:
+                    # Sizes that share a side share its law, and its counts.
+                    if (length, target, part) not in seen:
+                        reading = self._reading(length, target)
+                        same = length == target
+                        seen[length, target, part] = part if same else _read(part, reading)
+                axes.append(tuple(seen[length, target, part] for part in laws))
+            found.append(WindowLaw(tuple(axes), law.index, law.weights, law.monotone, law.slack))
         return tuple(found)
+
+    def _reading(self, length: int, target: int) -> Reading:
+        return Reading.resized(length, target, self.interpolation, antialias=self.antialias)
 
     def __repr__(self) -> str:
         antialias = "" if self.antialias else ", antialias=False"

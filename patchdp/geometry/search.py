@@ -40,10 +40,10 @@ def worst_box(
     search = _Search(crop, laws, shape, corners)
     fronts = [search.front(axis) for axis in range(len(shape))]
     values = search.values(fronts)
-    best = float(values.max())
+    best = float(values.max()) * (1 - TIE) - search.noise
     ties = [
         [int(front[k]) for front, k in zip(fronts, tie, strict=True)]
-        for tie in np.argwhere(values >= best * (1 - TIE))
+        for tie in np.argwhere(values >= best)
     ]
     exact = search.exact_maximum(ties)
     # Reading order: the first row in which some place is as bad as the worst, then the first
@@ -65,6 +65,8 @@ class _Search:
         self.crop, self.laws = crop, laws
         self.lengths = [highest - lowest + 1 for lowest, highest in corners]
         self.rational = all(law.rational for law in laws)
+        # Positive terms keep relative accuracy; where terms are subtracted, only absolute.
+        self.noise = 0.0 if all(law.monotone for law in laws) else TIE
         self.keys: list[list[Counts]] = []
         for axis, (lowest, highest) in enumerate(corners):
             starts = np.arange(lowest, highest + 1, dtype=np.int64)
@@ -79,10 +81,16 @@ class _Search:
             if ideal.any():
                 return np.array([int(ideal.argmax())], dtype=np.int64)
         distinct, first = np.unique(rows, axis=0, return_index=True)
-        if monotone:
-            keep = [not (np.all(distinct >= row, axis=1).sum() > 1) for row in distinct]
-            first = first[np.array(keep)]
-        return np.sort(first).astype(np.int64)
+        if not monotone:
+            return np.sort(first).astype(np.int64)
+        # From the largest sum down, a row can only be exceeded by one that was kept before it.
+        kept: list[int] = []
+        best = np.empty_like(distinct)
+        for row in np.argsort(-distinct.sum(axis=1), kind="stable"):
+            if not (best[: len(kept)] >= distinct[row]).all(axis=1).any():
+                best[len(kept)] = distinct[row]
+                kept.append(int(row))
+        return np.sort(first[kept]).astype(np.int64)
 
     def values(self, places: Sequence[Counts]) -> Floats:
         """Hit probabilities at all combinations of the places, as floats."""
@@ -101,9 +109,12 @@ class _Search:
         )
 
     def exact_maximum(self, ties: Sequence[Sequence[int]]) -> Fraction | None:
-        if not self.rational or len(ties) > MOST_TIES:
+        if not self.rational:
             return None
-        return max(self.exact(tie) for tie in ties)
+        # Where all places tie at 0, one of them is as good as all.
+        if len(ties) > MOST_TIES and (self.noise or self.exact(ties[0]) != 0):
+            return None
+        return max(self.exact(tie) for tie in ties[:MOST_TIES])
 
     def bound(self, ties: Sequence[Sequence[int]]) -> float:
         """An upper bound on the probabilities at places that tie as far as floats can tell."""
@@ -127,7 +138,7 @@ class _Search:
         best: float,
         exact: Fraction | None,
     ) -> int:
-        for place in np.flatnonzero(found.max(axis=1) >= best * (1 - TIE)):
+        for place in np.flatnonzero(found.max(axis=1) >= best):
             if exact is None:
                 return int(place)
             later = itertools.product(*choice[axis + 1 :])
