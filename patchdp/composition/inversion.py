@@ -26,7 +26,6 @@ Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
 
 _ALIASES = 8
 _TARGET = -34.0  # log of the relative size of what the trapezoid rule may add
-_BLOCK = 32
 _BUDGET = 3_000_000  # entries of one temporary array
 
 
@@ -62,11 +61,15 @@ class Composition:
         k, k1, k2 = (np.asarray(sum(column)) for column in zip(*scaled, strict=True))
         return k, k1, k2
 
-    def log_characteristic(self, t: Array, y: Array) -> tuple[Array, Array]:
-        """Real and imaginary part of `sum T log(M(t + iy)/M(t))`, `y` of shape `(rows, nodes)`."""
-        real, phase = np.zeros_like(y), np.zeros_like(y)
+    def log_characteristic(self, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
+        """Real and imaginary part of `sum T log(M(t + iy)/M(t))` at `y = coarse_i + fine_j`.
+
+        `coarse` and `fine` have shapes `(rows, i)` and `(rows, j)`, the results `(rows, i * j)`.
+        """
+        shape = (len(t), coarse.shape[1] * fine.shape[1])
+        real, phase = np.zeros(shape), np.zeros(shape)
         for law, count in zip(self.laws, self.counts, strict=True):
-            drop, turn = _characteristic(law, t, y)
+            drop, turn = characteristic(law, t, coarse, fine)
             with np.errstate(divide="ignore"):
                 size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
             real += 0.5 * count[:, None] * size
@@ -74,8 +77,12 @@ class Composition:
         return real, phase
 
 
-def _characteristic(law: LossLaw, t: Array, y: Array) -> tuple[Array, Array]:
-    """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size."""
+def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
+    """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
+
+    `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums over
+    the loss into matrix products.
+    """
     tilted, scale = law.tilted(t)
     excess, first, _, _ = law.excess(t[:, None])
     total = (np.exp(-scale)[:, None] + excess)[:, :1]
@@ -83,24 +90,40 @@ def _characteristic(law: LossLaw, t: Array, y: Array) -> tuple[Array, Array]:
     if law.folded:
         half = loss.shape[1] // 2
         loss, up = loss[:, :half], tilted[:, :half]
-        both = up + tilted[:, half:]
-        difference = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
+        even = up + tilted[:, half:]
+        odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
     else:
-        both = difference = tilted
+        even = odd = tilted
     if len(tilted) == 1:
-        keep = _relevant(loss[0], both[0])
-        loss, both, difference = loss[:, keep], both[:, keep], difference[:, keep]
+        keep = _relevant(loss[0], even[0])
+        loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
+    drop_a, sine_a, turn_a = _turn(loss, coarse, law.folded)
+    drop_b, sine_b, turn_b = _turn(loss, fine, law.folded)
+    weight_a, odd_a = drop_a * even[:, None, :], sine_a * odd[:, None, :]
+    swap = (0, 2, 1)
+    drop_bt, sine_bt = drop_b.transpose(swap), sine_b.transpose(swap)
+    drop = (sine_a * even[:, None, :]) @ sine_bt - weight_a @ drop_bt
+    drop += np.sum(weight_a, axis=-1)[:, :, None] + (drop_b @ even[:, :, None]).transpose(swap)
+    turn = -(odd_a @ drop_bt) - (drop_a * odd[:, None, :]) @ sine_bt
+    turn += (turn_a @ odd[:, :, None]) + (turn_b @ odd[:, :, None]).transpose(swap)
+    if not law.folded:
+        turn += (coarse[:, :, None] + fine[:, None, :]) * first[:, :, None]
+    shape = (len(t), coarse.shape[1] * fine.shape[1])
+    return drop.reshape(shape) / total, turn.reshape(shape) / total
+
+
+def _turn(loss: Array, y: Array, folded: bool) -> tuple[Array, Array, Array]:
+    """`1 - cos(yL)`, `sin(yL)`, and the latter again or, unless folded, `sin(yL) - yL`.
+
+    `E[e^{-L}] = 1` lets the first order of the sine be replaced by the tilted mean.
+    """
     angle = (0.5 * y[:, :, None]) * loss[:, None, :]
     sine, cosine = np.sin(angle), np.cos(angle)
-    drop = 2 * np.matmul(np.square(sine), both[:, :, None])[..., 0]
-    if law.folded:
-        turn = 2 * np.matmul(sine * cosine, difference[:, :, None])[..., 0]
-    else:
-        # E[e^{-L}] = 1 lets the first order of sin(yL) be replaced by the tilted mean
-        angle *= 2
-        cubic = np.where(np.abs(angle) < 0.4, _sine_defect(angle), 2 * sine * cosine - angle)
-        turn = np.matmul(cubic, difference[:, :, None])[..., 0] + y * first
-    return drop / total, turn / total
+    drop, full = 2 * np.square(sine), 2 * sine * cosine
+    if folded:
+        return drop, full, full
+    angle *= 2
+    return drop, full, np.where(np.abs(angle) < 0.4, _sine_defect(angle), full - angle)
 
 
 def _relevant(loss: Array, mass: Array) -> npt.NDArray[np.bool_]:
@@ -160,44 +183,55 @@ def sample_line(
 ) -> tuple[Line, npt.NDArray[np.bool_]]:
     """Sample the integrand at tilt `t` for targets near `epsilon`; also which rows decayed."""
     log_m, _, curvature = (a[:, 0] for a in composition.cumulants(t[:, None]))
-    period = choose_period(composition, t, epsilon, log_m, np.sqrt(curvature))
+    deviation = np.sqrt(np.maximum(curvature, 1e-300))
+    period = choose_period(composition, t, epsilon, log_m, deviation)
     step = 2 * np.pi / period
-    widest = max(law.loss.shape[1] for law in composition.laws)
-    count = int(np.clip(np.max(np.ceil(8.7 / (np.sqrt(curvature) * step))), 8, 512))
+    count = int(np.clip(np.max(np.ceil(8.7 / (deviation * step))), 16, 512))
     ys, reals, phases = [], [], []
     start = 0
-    done = np.zeros(len(t), dtype=bool)
-    while start < most_nodes:
+    while True:
+        fine_count = int(np.ceil(np.sqrt(count)))
+        coarse_count = -(-count // fine_count)
+        coarse = step[:, None] * (start + fine_count * np.arange(coarse_count))
+        fine = step[:, None] * np.arange(fine_count)
+        real, phase = _in_chunks(composition, t, coarse, fine)
+        count = coarse_count * fine_count
         y = step[:, None] * np.arange(start, start + count)
-        real, phase = _in_chunks(composition, t, y, widest)
         ys.append(y)
         reals.append(real)
         phases.append(phase)
         start += count
         size = real - np.log(np.hypot(t[:, None], y) / t[:, None])
         size -= np.log(np.hypot(1 + t[:, None], y) / (1 + t[:, None]))
-        done = np.max(size[:, -max(count // 8, 2) :], axis=-1) < _TARGET
-        if np.all(done):
+        done = np.max(size[:, -max(count // 4, 4) :], axis=-1) < _TARGET
+        if np.all(done) or 2 * start > most_nodes:
             break
-        count = start if len(ys) > 2 else count
+        count = max(start // 2, count) if len(ys) < 4 else start
     line = Line(t, log_m, period, *(np.concatenate(a, axis=1) for a in (ys, reals, phases)))
     return line, done
 
 
-def _in_chunks(composition: Composition, t: Array, y: Array, widest: int) -> tuple[Array, Array]:
-    rows, nodes = y.shape
-    if rows * nodes * widest <= _BUDGET:
-        return composition.log_characteristic(t, y)
-    some_rows = max(1, _BUDGET // (nodes * widest))
-    some_nodes = min(nodes, max(16, _BUDGET // widest))
-    real, phase = np.empty_like(y), np.empty_like(y)
+def _in_chunks(
+    composition: Composition, t: Array, coarse: Array, fine: Array
+) -> tuple[Array, Array]:
+    widest = max(law.loss.shape[1] for law in composition.laws)
+    rows, steps = coarse.shape
+    width = max(steps, fine.shape[1])
+    if rows * width * widest <= _BUDGET:
+        return composition.log_characteristic(t, coarse, fine)
+    some_rows = max(1, _BUDGET // (width * widest))
+    some_steps = min(steps, max(16, _BUDGET // widest))
+    reals, phases = [], []
     for i in range(0, rows, some_rows):
         chosen = np.arange(i, min(i + some_rows, rows))
         part = composition.take(chosen)
-        for j in range(0, nodes, some_nodes):
-            at = slice(j, j + some_nodes)
-            real[chosen, at], phase[chosen, at] = part.log_characteristic(t[chosen], y[chosen, at])
-    return real, phase
+        pieces = [
+            part.log_characteristic(t[chosen], coarse[chosen, j : j + some_steps], fine[chosen])
+            for j in range(0, steps, some_steps)
+        ]
+        reals.append(np.concatenate([real for real, _ in pieces], axis=1))
+        phases.append(np.concatenate([phase for _, phase in pieces], axis=1))
+    return np.concatenate(reals), np.concatenate(phases)
 
 
 def choose_period(
