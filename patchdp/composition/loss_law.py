@@ -144,6 +144,8 @@ class LossLaw:
 
     def excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
         """`(M - 1, M', M'') e^{-scale}` and `scale` at tilts `t` of shape `(rows, k)`."""
+        if self.folded and np.max(t) < 500.0 / self._largest_loss:
+            return self._folded_excess(t)
         loss, log_mass = self.loss[:, None, :], self.log_mass[:, None, :]
         power = t[..., None] * loss
         exponent = log_mass + power
@@ -159,6 +161,32 @@ class LossLaw:
         excess = np.sum(part, axis=-1) + t * rest
         first = np.sum(slope * loss, axis=-1) + rest
         return excess, first, np.sum(tilted * np.square(loss), axis=-1), scale
+
+    @cached_property
+    def _largest_loss(self) -> float:
+        return float(np.max(self.loss)) + 1e-300
+
+    @cached_property
+    def _geometric_mass(self) -> Array:
+        """`sqrt(P Q)` at the nodes of one half."""
+        half = self.loss.shape[1] // 2
+        return np.exp(0.5 * (self.log_mass[:, :half] + self.log_mass[:, half:]))[:, None, :]
+
+    def _folded_excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
+        # (e^{tL} - 1) P + (e^{-tL} - 1) Q = 4 sqrt(PQ) sinh(tL/2) sinh((t+1)L/2)
+        loss = self.loss[:, None, : self.loss.shape[1] // 2]
+        up = np.expm1(0.5 * t[..., None] * loss)
+        rise = np.expm1(0.5 * loss)
+        above = up + rise + up * rise
+        sinh_low, sinh_high = up + up / (1 + up), above + above / (1 + above)
+        grow = (1 + up) * (1 + above)
+        weight = self._geometric_mass
+        full = up + above + up * above
+        weighted = weight * loss
+        excess = np.sum(weight * sinh_low * sinh_high, axis=-1)
+        first = np.sum(weighted * (full + full / grow), axis=-1)
+        second = np.sum(weighted * loss * (grow + 1 / grow), axis=-1)
+        return excess, first, second, np.zeros_like(excess)
 
     def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
         """`log M`, its first and second derivative at tilts `t` of shape `(rows, k)`."""

@@ -53,7 +53,7 @@ def _solve(plans: Sequence[Plan], goal: Array, side: Side, *, by_delta: bool) ->
     shift = np.max(
         [widest_shift([profile for profile, _ in c]) for c in zip(*plans, strict=True)], 0
     )
-    cap = 2.0 / shift
+    cap = 3.0 / shift
     for _ in range(_DOUBLINGS):
         composition = compose(plans, side, cap)
         t, epsilon, deviation = _newton(composition, np.broadcast_to(goal, (rows,)), by_delta)
@@ -102,6 +102,6 @@ def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Arra
         new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
         moved = np.abs(new - s)
         s = new
-        if np.all(moved < 1e-6):
+        if np.all(moved < 0.01):
             break
     return np.exp(s), epsilon, np.sqrt(np.maximum(k2, 1e-300))
