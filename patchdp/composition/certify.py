@@ -55,8 +55,12 @@ class Certificate:
     points: int
 
 
-def _masses(phases: Phases, interval: float, log_delta: float) -> list[tuple[LossMasses, int]]:
+def _masses(
+    phases: Phases, interval: float, log_delta: float, further: float = 0.0
+) -> list[tuple[LossMasses, int]]:
+    """Masses whose tails, beyond what may be given away, reach `further` standard deviations."""
     log_tail = log_delta - math.log(sum(count for _, count in phases)) - _GIVEN_AWAY
+    log_tail = -0.5 * (math.sqrt(-2.0 * log_tail) + further) ** 2
     return [(loss_masses(p, interval=interval, log_tail=log_tail), count) for p, count in phases]
 
 
@@ -80,18 +84,26 @@ def discretise(
     """
     goal = log_delta if log_delta is not None else -_GIVEN_AWAY
     largest = max(largest_loss(p, goal - math.log(n) - _GIVEN_AWAY) for p, n in phases)
-    interval = largest / 64
+    interval, further = largest / 64, 0.0
     while largest / interval < tilted.MAX_POINTS / 4:
-        masses = _masses(phases, interval, goal)
+        masses = _masses(phases, interval, goal, further)
         tilt = tilted.saddle(masses, log_delta=log_delta, epsilon=epsilon)
+        if tilt * interval > 2.0:  # far too coarse to aim a tilt: one point would carry all mass
+            interval *= 0.5
+            continue
         at, estimate, _ = tilted.log_delta_at(masses, tilt)
         if epsilon is not None and not goal - 60.0 < estimate - 1.0 < goal + 2.0:
             goal = estimate - 2.0  # the tails were cut for another delta
             continue
-        rise = sum(
-            max(m.log_mgf(tilt) - log_mgf(p, tilt), 0.0) * n
+        rises = [
+            (m.log_mgf(tilt) - log_mgf(p, tilt)) * n
             for (m, n), (p, _) in zip(masses, phases, strict=True)
-        )
+        ]
+        if min(rises) < -1e-3 and further < 12.0:
+            # One step decides delta alone, and its tilted law crosses the end of the grid.
+            further += 3.0
+            continue
+        rise = sum(max(r, 0.0) for r in rises)
         # At epsilon near 0 what counts is delta itself.
         wanted = tolerance if epsilon is not None else tolerance * max(tilt * at, 1.0)
         if rise <= wanted:

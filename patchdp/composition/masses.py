@@ -104,8 +104,9 @@ def _cell_logs(pair: MixturePair, edges: Array, cells: Array, h: float) -> tuple
     """Per panel: logs of the P-mass shared to the upper and to the lower end of its cell."""
     left, right = edges[:-1], edges[1:]
     widths = right - left
-    # A Gauss rule with n nodes errs by about (width * |x|)^(2n) times its constant.
-    reach = widths * (right + max(pair.shifts))
+    # A Gauss rule with n nodes errs by about (width * (|x| + 2))^(2n) times its constant: the
+    # normal density's derivatives do not vanish at 0.
+    reach = widths * (right + max(pair.shifts) + 2.0)
     order = np.where(reach < 2e-3, 2, np.where(reach < 0.16, 4, 8))
     upper, lower = np.empty_like(widths), np.empty_like(widths)
     span = -np.expm1(-h)

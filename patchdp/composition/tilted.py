@@ -93,12 +93,16 @@ class ComposedMasses:
         start = math.floor(epsilon / self.interval) + 1 - self.first
         values = self.tilted[start:]
         gap = self.interval * (self.first + start + np.arange(len(values))) - epsilon
-        weights = -np.expm1(-gap) * np.exp(-self.tilt * gap)
+        gap = np.maximum(gap, 1e-300)
+        if len(values) == 0:
+            return min(self.log_outside, 0.0), False
+        # In logarithms: a steep tilt takes the weights below the smallest float.
+        log_weights = np.log(-np.expm1(-gap)) - self.tilt * gap
+        peak = float(np.max(log_weights))
+        weights = np.exp(log_weights - peak)
         body = float(weights @ values)
         total = body + self.error * float(np.linalg.norm(weights))
-        if total <= 0:
-            return min(self.log_outside, 0.0), False
-        log_inside = self.log_scale - self.tilt * epsilon + math.log(total) + self.slack
+        log_inside = self.log_scale - self.tilt * epsilon + peak + math.log(total) + self.slack
         sharp = total < 1.001 * body and self.log_outside < log_inside - 7.0
         return float(min(np.logaddexp(log_inside, self.log_outside), 0.0)), sharp
 
@@ -270,8 +274,8 @@ def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses
         if centre:
             padded[-centre:] = q[:centre]
         factor = fft.rfft(padded)
-        with np.errstate(divide="ignore"):
-            log_power += count * np.log(factor)
+        # A zero would give nan in complex arithmetic; the error bound does not see 1e-300.
+        log_power += count * np.log(np.where(factor == 0, 1e-300, factor))
         modulus = np.abs(factor)
         sensitivity += np.where(modulus > 0.5, count / np.maximum(modulus, 0.5), 0.0)
         floor += count * (0.5 + per_step) ** min(count - 1, 2000)
