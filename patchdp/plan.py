@@ -18,16 +18,34 @@ True
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from patchdp import _checks
-from patchdp.geometry import Inclusion, Patch, RandomCrop, inclusion
+from patchdp.geometry import (
+    CenterCrop,
+    Crop,
+    Inclusion,
+    Patch,
+    PatchUnion,
+    RandomCrop,
+    WholeImage,
+    inclusion,
+)
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.guarantee import Guarantee, Method
-from patchdp.step import Sampling, Shuffle, StepProfile, step_profile
+from patchdp.step import (
+    PixelNoise,
+    Sampling,
+    Shuffle,
+    StepProfile,
+    images_per_person,
+    step_profile,
+    views_clipped_apart,
+)
 
 __all__ = ["Composition", "TrainingPlan"]
 
@@ -64,18 +82,29 @@ class TrainingPlan(Guarantee):
       steps: Number of DP-SGD steps; or
       epochs: Passes over the data: `ceil(dataset_size / batch_size)` steps each (for a bare
         `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` takes epochs only.
+      images_per_person: In how many images the same person's patch may lie; all of them may
+        change at once between the neighbouring data sets.
+      views: Independent crops of each image in a step.
+      views_clipped: How the gradients of several views meet the clipping norm; required with
+        `views` above 1. `"together"`: averaged, then clipped once per image. `"summed"` and
+        `"averaged"`: each view clipped on its own, then summed or averaged.
+      pixel_noise: Gaussian noise on the pixels of each crop.
 
     Raises:
       ValueError: An argument is out of its range or does not fit the others.
     """
 
     image: Any
-    crop: RandomCrop
+    crop: Crop
     patch: PrivatePatch
     sampling: Sampling
     noise_multiplier: float
     steps: int | None = None
     epochs: int | None = None
+    images_per_person: int = 1
+    views: int = 1
+    views_clipped: Literal["together", "summed", "averaged"] | None = None
+    pixel_noise: PixelNoise | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _as_image(self.image))
@@ -95,7 +124,43 @@ class TrainingPlan(Guarantee):
                 "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
                 "not steps"
             )
+        _checks.count("images_per_person", self.images_per_person)
+        if isinstance(self.sampling, Shuffle) and self.images_per_person > 1:
+            raise ValueError(
+                "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize"
+            )
+        self._check_views()
+        self._check_pixel_noise()
         _ = self.inclusion
+
+    def _check_views(self) -> None:
+        allowed = ("together", "summed", "averaged")
+        if _checks.count("views", self.views) == 1:
+            if self.views_clipped is not None:
+                raise ValueError("views_clipped goes with views above 1")
+        elif self.views_clipped not in allowed:
+            raise ValueError(
+                f"views_clipped must say how {self.views} views are clipped: one of "
+                f"{', '.join(allowed)}; got {self.views_clipped!r}"
+            )
+
+    def _check_pixel_noise(self) -> None:
+        if self.pixel_noise is None:
+            return
+        if not isinstance(self.pixel_noise, PixelNoise):
+            raise ValueError(f"pixel_noise must be PixelNoise(...), got {self.pixel_noise!r}")
+        # Copies and interpolation spread the patch over more pixels than it has.
+        crop = self.crop
+        plain = isinstance(crop, CenterCrop | WholeImage) or (
+            isinstance(crop, RandomCrop) and (crop.padding_mode == "constant" or crop.padding == 0)
+        )
+        if not plain:
+            raise ValueError(
+                "pixel_noise is proved for crops that neither resize nor copy pixels: RandomCrop "
+                f"with constant padding, CenterCrop or WholeImage; got {crop!r}"
+            )
+        if isinstance(self.patch, PatchUnion) or self.patch.count > 1:
+            raise ValueError(f"pixel_noise is proved for a single patch, got {self.patch!r}")
 
     @cached_property
     def inclusion(self) -> Inclusion:
@@ -116,18 +181,51 @@ class TrainingPlan(Guarantee):
             return -(-1 // self.sampling.probability) * self.epochs
         return -(-size // batch) * self.epochs
 
+    @cached_property
+    def hit_probability(self) -> Fraction:
+        """Chance that an image in the batch shows the patch's change in at least one view.
+
+        The inclusion probability, times what pixel noise leaves visible, over all views.
+        """
+        return 1 - (1 - self._view_hit_probability) ** self.views
+
+    @property
+    def _view_hit_probability(self) -> Fraction:
+        seen = Fraction(self.inclusion.probability)
+        if self.pixel_noise is None or seen == 0:
+            return seen
+        assert not isinstance(self.patch, PatchUnion)  # refused on construction
+        pixels = int(self.patch.pixels(len(self.inclusion.worst_image)).sum())
+        return seen * Fraction(self.pixel_noise.visible(pixels=pixels))
+
     @property
     def effective_sampling_probability(self) -> Fraction:
-        """Chance that the patch takes part in one application: in the batch, and in the crop."""
-        return self.sampling.probability * Fraction(self.inclusion.probability)
+        """Chance that the patch takes part in one application: in the batch, and in a crop."""
+        return self.sampling.probability * self.hit_probability
 
     @cached_property
     def step(self) -> StepProfile:
         """The privacy profile of one application."""
-        return step_profile(
+        # Views that are clipped on their own and summed weigh up to `views` clipping norms.
+        weight = self.views if self.views_clipped == "summed" else 1
+        apart = self.views_clipped in ("summed", "averaged")
+        if self.images_per_person == 1 and apart and self.sampling.probability == 1:
+            scale = 1 if self.views_clipped == "summed" else self.views
+            return views_clipped_apart(
+                inclusion=self._view_hit_probability,
+                mu=math.nextafter(1 / (self.noise_multiplier * scale), math.inf),
+                views=self.views,
+            )
+        noise = self.noise_multiplier / weight
+        if self.images_per_person == 1:
+            return step_profile(
+                self.sampling, inclusion_probability=self.hit_probability, noise_multiplier=noise
+            )
+        return images_per_person(
             self.sampling,
-            inclusion_probability=self.inclusion.probability,
-            noise_multiplier=self.noise_multiplier,
+            inclusion=self.hit_probability,
+            mu=math.nextafter(1 / noise, math.inf),
+            images=self.images_per_person,
         )
 
     @property
@@ -136,9 +234,9 @@ class TrainingPlan(Guarantee):
 
     @property
     def attainable(self) -> bool:
-        return self.inclusion.attained and (
-            self.inclusion.probability == 0 or self.noiseless or self.step.attainable
-        )
+        plain = self.images_per_person == 1 and self.pixel_noise is None
+        together = self.views == 1 or self.views_clipped == "together"
+        return self.inclusion.attained and plain and together
 
     @property
     def phases(self) -> tuple[tuple[StepProfile, int], ...]:
@@ -157,7 +255,7 @@ class TrainingPlan(Guarantee):
     def image_level(self) -> TrainingPlan:
         """The same training when the whole image is private: what one has without cropping."""
         size = self.inclusion.worst_image
-        return self.replace(image=size, crop=RandomCrop(size), patch=Patch(size))
+        return self.replace(image=size, crop=RandomCrop(size), patch=Patch(size), pixel_noise=None)
 
     def solve(
         self, parameter: str, *, epsilon: float, delta: float, method: Method = "pld"
@@ -206,7 +304,7 @@ class Composition(Guarantee):
     def __post_init__(self) -> None:
         if not self.plans:
             raise ValueError("a composition needs at least one plan")
-        for name in ("image", "patch"):
+        for name in ("image", "patch", "images_per_person"):
             values = {getattr(plan, name) for plan in self.plans}
             if len(values) > 1:
                 raise ValueError(

@@ -28,6 +28,7 @@ from scipy import optimize
 from patchdp import _checks
 from patchdp.composition import certify, exact
 from patchdp.guarantee import check_delta
+from patchdp.geometry import RandomCrop
 from patchdp.step import FixedSize, Poisson, Shuffle
 
 if TYPE_CHECKING:
@@ -154,13 +155,16 @@ def _duration(plan: TrainingPlan, name: str, target: float, log_delta: float) ->
 
 
 def _crop(plan: TrainingPlan, target: float, log_delta: float) -> TrainingPlan:
-    size = plan.crop.size
+    crop = plan.crop
+    if not isinstance(crop, RandomCrop):
+        raise ValueError(f"crop can be solved for a RandomCrop, got {crop!r}")
+    size = crop.size
     longest = max(size)
 
     def sized(length: int) -> TrainingPlan:
         # Every side scales with the longest one; none vanishes.
         sides = tuple(max(length * side // longest, 1) for side in size)
-        return plan.replace(crop=dataclasses.replace(plan.crop, size=sides))
+        return plan.replace(crop=dataclasses.replace(crop, size=sides))
 
     def meets(length: int) -> bool:
         return estimate(sized(length), log_delta) <= target
@@ -176,7 +180,7 @@ def _crop(plan: TrainingPlan, target: float, log_delta: float) -> TrainingPlan:
     found = None if limit is None else _largest(meets, 1, limit)
     if found is None:
         reached = estimate(sized(1), log_delta)
-        raise _unreachable(target, reached, f"crop {'x'.join(map(str, sized(1).crop.size))}")
+        raise _unreachable(target, reached, f"crop {'x'.join('1' for _ in size)}")
     return sized(found)
 
 

@@ -21,6 +21,7 @@ from patchdp.cli.settings import (
     require,
     sampling_name,
 )
+from patchdp.geometry import RandomCrop
 from patchdp.guarantee import METHODS, Method
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.statement import assumptions
@@ -167,18 +168,13 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
     if name in ("steps", "epochs"):
         settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}
     solved, result = _solved(settings, name, **defaults)
-    value: object = (
-        solved.crop.size
-        if name == "crop"
-        else solved.sampling.batch_size
-        if name == "batch_size"
-        else getattr(solved, name)
-    )
-    shown = (
-        "x".join(map(str, solved.crop.size))
-        if name == "crop"
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-    _show({name: value, **result}, as_json, headline=f"{parameter} {shown}")
+    value: object = getattr(solved, name, None)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    if name == "crop":
+        assert isinstance(solved.crop, RandomCrop)
+        value, shown = solved.crop.size, "x".join(map(str, solved.crop.size))
+    elif name == "batch_size":
+        value = solved.sampling.batch_size
+        shown = str(value)
+    answer: dict[str, Any] = {name: value, **result}
+    _show(answer, as_json, headline=f"{parameter} {shown}")

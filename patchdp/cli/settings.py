@@ -16,7 +16,7 @@ import numpy as np
 from patchdp.geometry import Disk, Mask, Patch, RandomCrop
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, PixelNoise, Poisson, Sampling, Shuffle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,6 +37,12 @@ TRAINING = (
     "steps",
     "epochs",
     "noise_multiplier",
+    "images_per_person",
+    "views",
+    "views_clipped",
+    "pixel_noise",
+    "pixel_channels",
+    "pixel_range",
 )
 QUESTION = ("delta", "epsilon", "method")
 KEYS = (*GEOMETRY, *TRAINING, *QUESTION)
@@ -54,6 +60,12 @@ _HELP: Mapping[str, str] = {
     "steps": "Number of DP-SGD steps.",
     "epochs": "Passes over the data, instead of steps.",
     "noise_multiplier": "Noise standard deviation over clipping norm.",
+    "images_per_person": "In how many images one person's patch may lie (default 1).",
+    "views": "Independent crops of each image in a step (default 1).",
+    "views_clipped": "How several views are clipped: together, summed or averaged.",
+    "pixel_noise": "Standard deviation of Gaussian noise on the pixels of each crop.",
+    "pixel_channels": "Values per pixel, for --pixel-noise.",
+    "pixel_range": "Largest change of a pixel value where the noise is added.",
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
     "method": "pld (default), exact or rdp.",
@@ -190,6 +202,20 @@ def _optional(settings: Settings, name: str, parse: Callable[[str, Any], Any]) -
     return None if value is None else parse(name, value)
 
 
+def _pixel_noise(settings: Settings) -> PixelNoise | None:
+    if settings.get("pixel_noise") is None:
+        for name in ("pixel_channels", "pixel_range"):
+            if settings.get(name) is not None:
+                raise ValueError(f"{name} goes with pixel_noise")
+        return None
+    require(settings, "pixel_channels", "pixel_range")
+    return PixelNoise(
+        std=_number("pixel_noise", settings["pixel_noise"]),
+        channels=_whole("pixel_channels", settings["pixel_channels"]),
+        value_range=_number("pixel_range", settings["pixel_range"]),
+    )
+
+
 def require(settings: Settings, *names: str) -> None:
     """Refuse settings that lack one of `names`."""
     for name in names:
@@ -228,6 +254,10 @@ def one_plan(settings: Settings, **defaults: Any) -> TrainingPlan:
         noise_multiplier=_number("noise_multiplier", settings["noise_multiplier"]),
         steps=_optional(settings, "steps", _whole),
         epochs=_optional(settings, "epochs", _whole),
+        images_per_person=_whole("images_per_person", settings.get("images_per_person", 1)),
+        views=_whole("views", settings.get("views", 1)),
+        views_clipped=settings.get("views_clipped"),
+        pixel_noise=_pixel_noise(settings),
     )
 
 

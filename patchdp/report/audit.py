@@ -28,6 +28,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from patchdp import _checks
+from patchdp.geometry import RandomCrop
 from patchdp.plan import TrainingPlan
 from patchdp.step import FixedSize, Poisson
 
@@ -75,9 +76,12 @@ class Audit:
 def numpy_hits(plan: TrainingPlan) -> Hits:
     """Crop offsets drawn by NumPy, compared with the worst patch pixel by pixel range."""
     place, size = plan.inclusion.worst_position, getattr(plan.patch, "size", None)
+    crop = plan.crop
     if place is None or size is None or not plan.inclusion.attained:
         raise ValueError("an audit needs a box patch whose worst place attains the probability")
-    windows = plan.crop.windows(plan.inclusion.worst_image)
+    if not isinstance(crop, RandomCrop) or crop.padding_mode != "constant":
+        raise ValueError(f"an audit needs a RandomCrop with constant padding, got {crop!r}")
+    windows = crop.windows(plan.inclusion.worst_image)
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Flags:
         hit = np.ones(shape, dtype=bool)
