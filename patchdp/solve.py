@@ -27,8 +27,8 @@ from scipy import optimize
 
 from patchdp import _checks
 from patchdp.composition import certify, exact
-from patchdp.guarantee import check_delta
 from patchdp.geometry import RandomCrop
+from patchdp.guarantee import check_delta
 from patchdp.step import FixedSize, Poisson, Shuffle
 
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
     if name in ("steps", "epochs"):
         settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}
     solved, result = _solved(settings, name, **defaults)
-    value: object = getattr(solved, name, None)
+    value: Any = getattr(solved, name, None)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     if name == "crop":
         assert isinstance(solved.crop, RandomCrop)

@@ -1,8 +1,8 @@
 """Several hits in one step: one person in several images, or views that are clipped one by one.
 
-Both change several clipped gradients at once. Let `J` be how many, `eta = Pr(J >= 1)`. Conditioning
-on `J` gives, for `eps >= 0`, `delta(log(1 + eta (e^eps - 1))) = sum_J Pr(J) H_J(eps)` with `H_J` the
-profile of `J` changed contributions: a mixture of amplified pairs, one part per `J`.
+Both change several clipped gradients at once. Let `J` be how many, `eta = Pr(J >= 1)`.
+Conditioning on `J` gives `delta(log(1 + eta (e^eps - 1))) = sum_J Pr(J) H_J(eps)` for `eps >= 0`,
+`H_J` the profile of `J` changed contributions: a mixture of amplified pairs, one part per `J`.
 Source: `docs/theory.md`, "One person in several images" and "Several views".
 
 >>> from fractions import Fraction
