@@ -19,8 +19,8 @@ import numpy as np
 from patchdp._checks import probability as as_probability
 from patchdp.geometry.crop import Crop, RandomCrop, same_axes
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.random_resized import TABLE_ERROR, as_range
-from patchdp.geometry.rounded_sides import rounded_sides
+from patchdp.geometry.random_resized import as_range
+from patchdp.geometry.rounded_sides import relative_error, rounded_sides
 from patchdp.geometry.sizes import Size, as_size, spelled
 from patchdp.geometry.windows import AxisLaw, AxisWindows, CountedLaw, Counts
 
@@ -156,7 +156,7 @@ class RandomErasing(Crop):
         if fits > 0:
             # Less erased than drawn is the safe side of the rounding.
             drawn = 1.0 if fits >= 1 else -math.expm1(10 * math.log1p(-fits))
-            boxes = boxes * (drawn / fits * (1 - TABLE_ERROR))
+            boxes *= drawn / fits * (1 - relative_error(self.scale, self.ratio))
         heights, row = np.unique(rows, return_inverse=True)
         widths, column = np.unique(columns, return_inverse=True)
         axes = (

@@ -18,14 +18,11 @@ import numpy as np
 from patchdp._checks import count, positive
 from patchdp.geometry.crop import Crop
 from patchdp.geometry.law import Floats, WindowLaw
-from patchdp.geometry.rounded_sides import rounded_sides
+from patchdp.geometry.rounded_sides import relative_error, rounded_sides
 from patchdp.geometry.sizes import Size, spelled
 from patchdp.geometry.windows import AxisWindows
 
 __all__ = ["RandomResizedCrop"]
-
-# Relative error of the table of side lengths; see tests against 50 digits.
-TABLE_ERROR = 4e-13
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,11 @@ class RandomResizedCrop(Crop):
         table = _sides(_two_axes(image), self.scale, self.ratio)
         missed = max(0.0, 1.0 - math.fsum(table[1:, 1:].ravel())) ** self.attempts
         weights = np.append(sides[rows, columns], missed)
-        return (WindowLaw(axes, index.astype(np.int64), weights, slack=TABLE_ERROR),)
+        return (
+            WindowLaw(
+                axes, index.astype(np.int64), weights, slack=relative_error(self.scale, self.ratio)
+            ),
+        )
 
 
 def as_range(name: str, value: object) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from patchdp.geometry.law import Floats
 
-__all__ = ["rounded_sides"]
+__all__ = ["relative_error", "rounded_sides"]
 
 
 def rounded_sides(
@@ -57,6 +57,16 @@ def rounded_sides(
     squares = top[rows, 0], bottom[rows, 0], left[0, columns], right[0, columns]
     table[rows, columns] = _cut_squares(squares, area, ratio)
     return table / region
+
+
+def relative_error(scale: tuple[float, float], ratio: tuple[float, float]) -> float:
+    """Bound on the relative error of sums over the table, for areas in proportion to `scale`.
+
+    Measured against 40 digits: the share of a cut square is off by a few units in the last place
+    of its sides, so by that over the width of the region; ten times as much is granted.
+    """
+    widths = [high / low - 1 for low, high in (scale, ratio) if high > low]
+    return 4e-13 + 4 * 2.0**-52 / min([1.0, *widths])
 
 
 def _cut_squares(

@@ -14,7 +14,9 @@ from patchdp.geometry import (
     Disk,
     Mask,
     Patch,
+    PatchUnion,
     RandomCrop,
+    hit_probability,
     inclusion,
     inclusion_map,
 )
@@ -121,3 +123,75 @@ def test_boxes_and_masks_equal_brute_force_as_fractions(seed: int) -> None:
         assert found.worst_image == image and found.attained
         probabilities = inclusion_map(image, crop, patch)
         np.testing.assert_allclose(probabilities.ravel(), [float(p) for p in exact], rtol=1e-15)
+
+
+def test_figures_of_two_published_settings() -> None:
+    crop, patch = RandomCrop((505, 505)), Patch((10, 10))
+    cityscapes = inclusion((1024, 2048), crop, patch)
+    assert cityscapes.probability == Fraction(66049, 200720)
+    assert cityscapes.worst_position == (504, 504)
+    a2d2 = inclusion((1208, 1920), crop, patch)
+    assert float(a2d2.probability) == 0.26502712506420134
+
+
+def test_a_large_disk_equals_its_rows_counted_one_by_one() -> None:
+    found = inclusion((1000, 1000), RandomCrop((100, 100)), Disk(50))
+    # Far from the border the windows that miss nothing of the dilated disk are its own pixels.
+    rows = [2 * int((2500 - v * v) ** 0.5) + 1 for v in range(-50, 51)]
+    spans: dict[int, int] = {}
+    for v, length in enumerate(rows):
+        for start in range(v, v + 100):
+            spans[start] = max(spans.get(start, 0), length + 99)
+    assert found.probability == Fraction(sum(spans.values()), 901 * 901)
+
+
+def test_the_largest_probability_over_sizes_is_computed_not_guessed() -> None:
+    rng = random.Random(5)
+    for _ in range(300):
+        image, crop, _ = random_case(rng)
+        sizes = [tuple(n + rng.randint(0, 3) for n in image) for _ in range(4)]
+        shape = tuple(rng.randint(1, n) for n in image)
+        mask = Mask(np.eye(2, dtype=bool)) if len(image) == 2 and min(image) > 1 else Patch(shape)
+        for patch in (Patch(shape), mask):
+            each = [inclusion(size, crop, patch) for size in sizes]
+            found = inclusion(sizes, crop, patch)
+            assert found.probability == max(one.probability for one in each)
+            assert found in each
+    # One-sided padding wider than the crop: the larger image is the worse one.
+    crop = RandomCrop((2,), padding=((0, 2),))
+    assert inclusion([(1,), (2,)], crop, Patch((1,))).worst_image == (2,)
+
+
+def test_sizes_may_be_an_array_or_repeat() -> None:
+    crop, patch = RandomCrop((2, 2)), Patch((1, 1))
+    sizes = np.array([[5, 6], [4, 9], [5, 6]])
+    found = inclusion(sizes, crop, patch)
+    assert found == inclusion([(5, 6), (4, 9)], crop, patch)
+    assert all(type(n) is int for n in found.worst_image)
+    assert inclusion([5, 6], crop, patch).worst_image == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("corners", "sizes", "match"),
+    [
+        ([[0, 0]], [[9, 1]], "box 0 at .0, 0. of size 9x1 does not lie inside image 8x8"),
+        ([[0, 0], [-1, 0]], [1, 1], "box 1"),
+        ([[0, 0]], [[0, 1]], "box 0"),
+        ([[0.5, 0]], [1, 1], "whole numbers"),
+        ([0, 0], [1, 1], "corners"),
+        ([[0, 0]], [1, 1, 1], "sizes"),
+    ],
+)
+def test_boxes_outside_the_image_are_refused(corners: object, sizes: object, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        hit_probability((8, 8), RandomCrop((4, 4)), corners, sizes)  # type: ignore[arg-type]
+
+
+def test_a_map_is_of_one_size_and_a_region_cuts_it() -> None:
+    crop, whole = RandomCrop((3, 4)), inclusion_map((8, 9), RandomCrop((3, 4)), Patch((2, 2)))
+    part = inclusion_map((8, 9), crop, Patch((2, 2), within=((3, 8), (1, 5))))
+    np.testing.assert_array_equal(part, whole[3:7, 1:4])
+    union = PatchUnion((Patch((2, 2), at=(0, 0)), Patch((1, 1), at=(7, 8))))
+    assert inclusion_map((8, 9), crop, union).shape == (1, 1)
+    with pytest.raises(ValueError, match="one size for a map"):
+        inclusion_map([(8, 9), (9, 9)], crop, Patch((1, 1)))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from patchdp.geometry.rounded_sides import rounded_sides
+from patchdp.geometry.rounded_sides import relative_error, rounded_sides
 
 
 def by_quadrature(
@@ -67,7 +67,29 @@ def test_pairs_of_a_large_image_equal_the_integral() -> None:
     chosen = np.random.default_rng(3).choice(cut, 40, replace=False)
     for h, w in [*chosen.tolist(), [300, 300]]:
         exact = float(by_quadrature(h, w, area, ratio))
-        assert math.isclose(table[h, w], exact, rel_tol=1e-9, abs_tol=1e-13 * table.max()), (h, w)
+        assert math.isclose(table[h, w], exact, rel_tol=0, abs_tol=1e-13 * table.max()), (h, w)
+
+
+@pytest.mark.parametrize(
+    ("scale", "ratio"),
+    [
+        ((0.08, 1.0), (3 / 4, 4 / 3)),
+        ((0.5, 0.5001), (3 / 4, 4 / 3)),
+        ((0.3, 0.8), (1, 1 + 1e-7)),
+        ((0.3, 0.300001), (1, 1.000001)),
+    ],
+)
+def test_the_stated_error_covers_narrow_ranges(
+    scale: tuple[float, float], ratio: tuple[float, float]
+) -> None:
+    area = scale[0] * 187500, scale[1] * 187500
+    table = rounded_sides(area=area, ratio=ratio, height=500, width=500)
+    cut = np.argwhere((table > 0) & (table < table.max()))
+    chosen = cut if len(cut) < 20 else np.random.default_rng(5).choice(cut, 20, replace=False)
+    exact = [float(by_quadrature(h, w, area, ratio)) for h, w in chosen.tolist()]
+    off = np.abs(table[tuple(chosen.T)] - exact).sum()
+    assert off <= relative_error(scale, ratio) * np.sum(exact)
+    assert relative_error((0.08, 1.0), (3 / 4, 4 / 3)) < 1e-12
 
 
 @pytest.mark.parametrize("size", [(12, 12), (40, 25), (500, 375), (1024, 2048)])

@@ -1,0 +1,78 @@
+"""What resizing reads, against the pixels that really reach the output of PyTorch and Pillow."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+torch = pytest.importorskip("torch")
+image_module = pytest.importorskip("PIL.Image")
+
+from patchdp.geometry.reading import Reading  # noqa: E402
+
+SIZES = [*itertools.product((1, 2, 3, 5, 8, 12), (1, 2, 3, 4, 7, 9, 16)), (100, 37), (37, 100),
+         (375, 256), (500, 341), (1024, 513), (64, 640)]  # fmt: skip
+
+
+def read_by(reading: Reading, length: int) -> npt.NDArray[np.bool_]:
+    pixels = np.arange(length)
+    return (reading.low[:, None] <= pixels) & (pixels < reading.high[:, None])
+
+
+def by_torch(n: int, m: int, mode: str, antialias: bool) -> npt.NDArray[np.bool_]:
+    # One image row per pixel: the response to that pixel alone.
+    rows = torch.eye(n, dtype=torch.float32)[:, None, None, :].expand(n, 1, 4, n)
+    options = {"antialias": antialias} if mode in {"bilinear", "bicubic"} else {}
+    out = torch.nn.functional.interpolate(rows, size=(4, m), mode=mode, **options)
+    found: npt.NDArray[np.bool_] = (out[:, 0, 0, :] != 0).numpy().T
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mode", "antialias", "most"),
+    [
+        ("nearest", False, 0.12),
+        ("nearest-exact", False, 0.12),
+        ("bilinear", False, 0.12),
+        ("bilinear", True, 0.12),
+        ("bicubic", False, 0.12),
+        ("bicubic", True, 0.12),
+        # PyTorch repeats pixels where OpenCV, under the same name, interpolates between them.
+        ("area", False, 0.2),
+    ],
+)
+def test_every_pixel_that_reaches_torchs_output_is_read(
+    mode: str, antialias: bool, most: float
+) -> None:
+    spare = total = 0
+    for n, m in SIZES:
+        expected = by_torch(n, m, mode, antialias)
+        found = read_by(Reading.resized(n, m, mode, antialias=antialias), n)  # type: ignore[arg-type]
+        assert not (expected & ~found).any(), (n, m, np.argwhere(expected & ~found))
+        spare += int((found & ~expected).sum())
+        total += int(expected.sum())
+    # What is read for safety's sake, or where a widened kernel changes its sign, is little.
+    assert spare < most * total, (spare, total)
+
+
+@pytest.mark.parametrize(
+    ("mode", "resample"),
+    [("nearest-exact", "NEAREST"), ("bilinear", "BILINEAR"), ("bicubic", "BICUBIC"),
+     ("lanczos", "LANCZOS")],
+)  # fmt: skip
+def test_every_pixel_that_reaches_pillows_output_is_read(mode: str, resample: str) -> None:
+    spare = total = 0
+    for n, m in SIZES:
+        expected = np.zeros((m, n), dtype=bool)
+        for i in range(n):
+            row = image_module.fromarray(np.eye(n, dtype=np.float32)[i : i + 1])
+            out = row.resize((m, 1), getattr(image_module.Resampling, resample))
+            expected[:, i] = np.asarray(out)[0] != 0
+        found = read_by(Reading.resized(n, m, mode, antialias=True), n)  # type: ignore[arg-type]
+        assert not (expected & ~found).any(), (n, m, np.argwhere(expected & ~found))
+        spare += int((found & ~expected).sum())
+        total += int(expected.sum())
+    assert spare < 0.12 * total, (spare, total)
