@@ -1,0 +1,158 @@
+"""What an adaptive adversary attains for certain: value iteration over two triangles, rounded down.
+
+>>> from patchdp.composition.value_iteration import Grid
+>>> from patchdp.step import fixed_size_pair
+>>> grid = Grid(interval=0.01, window=400, reach=400)
+>>> values = attain([(fixed_size_pair(rate=0.5, mu=0.5), 1)], grid)
+>>> 0.19 < values[-1] < 0.191463  # one step at loss 0 attains r (2 Phi(mu) - 1)
+True
+
+The two are `m = g'` and `m = g`: the pair whose losses have the heavy upper tail, and the same pair
+the other way round. A gradient oracle that picks one of them from the past is a real training run.
+Source: `docs/theory/optimal.md`, "The lower bound".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, special
+
+from patchdp.composition.tilted import fft_unit
+from patchdp.composition.value_iteration import Grid
+from patchdp.step.mixture import MixturePair
+
+__all__ = ["attain"]
+
+Array = npt.NDArray[np.float64]
+
+_UNIT = 2.0**-53
+# Relative accuracy of the normal cdf and of the sums made of it, generously.
+_RELATIVE_ERROR = 1e-13
+
+
+def _positions(pair: MixturePair, losses: Array) -> Array:
+    """Roughly the `x <= 0` where `L(x) = -losses`; any `x` gives a valid line."""
+    low, high = np.full(losses.shape, -60.0 - 4 * max(pair.shifts)), np.zeros(losses.shape)
+    for _ in range(50):
+        x = 0.5 * (low + high)
+        left = pair.loss(x) < -losses
+        low, high = np.where(left, x, low), np.where(left, high, x)
+    return np.asarray(0.5 * (low + high))
+
+
+def _below_lines(pair: MixturePair, grid: Grid) -> tuple[Array, Array]:
+    """Gains of a discrete pair with losses on the grid and a profile below the true one.
+
+    For every `x` the line `P(X > x) - a Q(X > x)` is below the profile. One line is drawn for each
+    interval of the grid and each node takes the lower of its neighbours' lines.
+    """
+    h, n = grid.interval, grid.reach
+    middle = h * (np.arange(n) + 0.5)
+    nodes = h * np.arange(n + 1)
+    gains, shifts = np.array(pair.gains), np.array(pair.shifts)
+    weights, means = np.array(pair.q_weights), np.array(pair.q_means)
+
+    def line(x: Array, excess: Array, tail: Array) -> Array:
+        spread = special.ndtr(shifts - np.abs(x)[:, None]) - special.ndtr(
+            -shifts - np.abs(x)[:, None]
+        )
+        advantage = spread @ gains
+        return np.asarray(
+            advantage * (1 - _RELATIVE_ERROR) - excess * tail * (1 + _RELATIVE_ERROR)
+        )
+
+    right_x, left_x = pair.position(middle), _positions(pair, middle)
+    right_tail = special.ndtr(means - right_x[:, None]) @ weights
+    left_tail = special.ndtr(left_x[:, None] - means) @ weights
+    # Gain at e^l above 1: G - (a - 1) Q(X > x); at e^-l below 1: G - (1 - a) Q(X <= x).
+    up, down = np.expm1(nodes), -np.expm1(-nodes)
+    right = np.zeros(n + 1)
+    right[1:n] = np.minimum(
+        line(right_x[:-1], up[1:n], right_tail[:-1]), line(right_x[1:], up[1:n], right_tail[1:])
+    )
+    left = np.zeros(n + 1)
+    left[1:n] = np.minimum(
+        line(left_x[:-1], down[1:n], left_tail[:-1]), line(left_x[1:], down[1:n], left_tail[1:])
+    )
+    at_one = min(
+        float(line(right_x[:1], up[:1], right_tail[:1])[0]),
+        float(line(left_x[:1], down[:1], left_tail[:1])[0]),
+    )
+    right[0] = left[0] = max(at_one, 0.0)
+    # On each side a convex minorant, in the coordinate in which that side decreases to 0.
+    outward = np.exp(nodes)
+    right = _convex_minorant(outward, np.maximum(right, 0.0))
+    left = _convex_minorant(outward, np.maximum(left * outward, 0.0)) / outward
+    return right, left
+
+
+def _convex_minorant(x: Array, y: Array) -> Array:
+    hull: list[int] = []
+    for i in range(len(x)):
+        while len(hull) > 1:
+            a, b = hull[-2], hull[-1]
+            if (y[b] - y[a]) * (x[i] - x[b]) < (y[i] - y[b]) * (x[b] - x[a]):
+                break
+            hull.pop()
+        hull.append(i)
+    return np.asarray(np.minimum(np.interp(x, x[hull], y[hull]), y))
+
+
+def _negative_mass(right: Array, left: Array, interval: float) -> float:
+    """How much negative probability rounding leaves in the discrete pair."""
+    gains = np.concatenate([left[:0:-1], right])
+    n = len(right) - 1
+    inverse = 1 / math.expm1(interval)
+    falls = -np.diff(gains)  # from loss l - h to l
+    masses = falls[:-1] + (falls[:-1] - falls[1:]) * inverse
+    masses[n - 1] += 1.0
+    noise = 4 * _UNIT * (1 + 2 * inverse) * float(np.sum(np.abs(falls)))
+    return float(np.sum(np.maximum(-masses, 0.0))) + noise
+
+
+def attain(
+    phases: Sequence[tuple[MixturePair, int]],
+    grid: Grid,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Array:
+    """Values `V(s)` on the grid that some adaptive adversary reaches, shape `(window + 1,)`.
+
+    Args:
+      phases: The pair of each phase and its number of steps, in the order of the training.
+      grid: The grid of losses.
+      progress: Called with the finished fraction.
+    """
+    total, done = sum(count for _, count in phases), 0
+    values = np.zeros(grid.window + 1)
+    for pair, count in reversed(phases):
+        right, left = _below_lines(pair, grid)
+        # The same pair the other way round: its profile at a is a times the other's at 1/a.
+        turned = left * np.exp(grid.offsets)
+        arrays = np.stack([grid.kernel(right, turned), grid.kernel(turned, right)])
+        kernels = np.asarray(fft.rfft(arrays))
+        size = float(np.abs(arrays).sum(axis=1).max())
+        norm = float(np.linalg.norm(arrays, axis=1).max())
+        lost = max(
+            _negative_mass(right, left, grid.interval),
+            _negative_mass(turned, right * np.exp(-grid.offsets), grid.interval),
+        )
+        for _ in range(count):
+            nu, error = grid.curvature(values)
+            extended = grid.extended(nu)
+            rows = fft.irfft(kernels * fft.rfft(extended), grid.length, axis=-1)
+            gain = rows[:, : grid.window + 1].max(axis=0)
+            summed, length = float(np.abs(extended).sum()), float(np.linalg.norm(extended))
+            slack = fft_unit(grid.length) * (2 * summed * size + length * norm) + 2 * error * size
+            lowered = gain * (1 - 1e-14) - slack
+            values = (values + lowered * grid.scale - lost) * (1 - 8 * _UNIT)
+            values = np.maximum(values, 0.0)
+            values[0] = 0.0  # left of the grid nothing is claimed
+            done += 1
+            if progress is not None and done % 64 == 0:
+                progress(done / total)
+    return values

@@ -1,0 +1,260 @@
+"""Every choice an adversary has in one step: triangles in a ball, covered by finitely many bounds.
+
+>>> import numpy as np
+>>> weights = Weights.fixed(0.5)
+>>> losses = np.array([0.0, 1.0])
+>>> whole = side_profile(weights, 1.0, Cell(0.0, np.pi / 2, 0.0, np.pi / 2), losses)
+>>> point = side_profile(weights, 1.0, Cell(1.0, 1.0, 1.0, 1.0), losses)
+>>> bool(np.all(point <= whole))
+True
+
+Given the past, one step shows `(1-r) N(m) + r N(g)` or `(1-r) N(m) + r N(g')`, with `m`, `g`, `g'`
+in a ball whose radius is the clipping norm. Sources: `docs/theory/optimal.md`, "One step is a
+triangle", "Kahane's inequality", "Which triangles".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from patchdp import _checks
+
+__all__ = ["FORWARD", "Cell", "Weights", "side_profile"]
+
+Array = npt.NDArray[np.float64]
+
+_HALF_PI = 0.5 * math.pi
+_UNIT = 2.0**-53
+# Conditional deviations are not allowed below this: a larger variance only raises the bound.
+_LEAST_DEVIATION = 1e-7
+# Weights above, and rounding of the profile's two terms, in units of those terms.
+_TERM_ERROR = 1e-12
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Chances of one step: `hit` shows the patch, `miss` the image without it, `out` neither.
+
+    >>> Weights.fixed(0.25)
+    Weights(hit=0.25, miss=0.75, out=0.0)
+
+    The noise of a step is centred at `g` or `g'` (hit), at `m` (miss) or, under Poisson sampling,
+    at the sum of the other images alone (out), which is distance at most 1 from the others.
+    """
+
+    hit: float
+    miss: float
+    out: float
+
+    @staticmethod
+    def fixed(rate: float | Fraction) -> Weights:
+        """Fixed-size batches, shuffled epochs and full batches: one rate `r`."""
+        r = _checks.probability("rate", rate)
+        return Weights(_checks.round_up(r), _round_down(1 - r), 0.0)
+
+    @staticmethod
+    def poisson(rate: float | Fraction, inclusion: float | Fraction) -> Weights:
+        """Poisson batches: the image is drawn with chance `rate`, its crop hits with `inclusion`."""
+        q, p = _checks.probability("rate", rate), _checks.probability("inclusion", inclusion)
+        if q == 1:
+            return Weights.fixed(p)
+        return Weights(_checks.round_up(q * p), _round_down(q * (1 - p)), _round_down(1 - q))
+
+
+def _round_down(value: Fraction) -> float:
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, 0.0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All triangles whose angle at `g'` lies in `[a_low, a_high]`, at `g` in `[b_low, b_high]`.
+
+    >>> FORWARD.entries(acute=True)
+    (2.0, 2.0, 4.0)
+
+    The triangles are inscribed in the unit circle: `|g - m| = 2 sin A`, `|g' - m| = 2 sin B`,
+    `|g - g'| = 2 sin(A + B)`. A cell of no width is one triangle.
+    """
+
+    a_low: float
+    a_high: float
+    b_low: float
+    b_high: float
+
+    def mirrored(self) -> Cell:
+        """The same triangles with `g` and `g'` exchanged."""
+        return Cell(self.b_low, self.b_high, self.a_low, self.a_high)
+
+    def split(self) -> tuple[Cell, Cell, Cell, Cell]:
+        """Four quarters."""
+        a, b = 0.5 * (self.a_low + self.a_high), 0.5 * (self.b_low + self.b_high)
+        return (
+            Cell(self.a_low, a, self.b_low, b),
+            Cell(self.a_low, a, b, self.b_high),
+            Cell(a, self.a_high, self.b_low, b),
+            Cell(a, self.a_high, b, self.b_high),
+        )
+
+    def center(self) -> Cell:
+        """The triangle in the middle."""
+        a, b = 0.5 * (self.a_low + self.a_high), 0.5 * (self.b_low + self.b_high)
+        return Cell(a, a, b, b)
+
+    def obtuse_at_m(self) -> bool:
+        """Whether no triangle of the cell is acute or right at `m`."""
+        return self.a_high + self.b_high < _HALF_PI - 1e-12
+
+    def entries(self, *, acute: bool) -> tuple[float, float, float]:
+        """Upper bounds of `|g - m|`, `|g - g'|` and `<g - m, g - g'>` over the cell.
+
+        Args:
+          acute: Whether triangles with an obtuse angle at `m` may be left out.
+        """
+        a0, a1, b0, b1 = self.a_low, self.a_high, self.b_low, self.b_high
+        if acute:
+            a0, b0 = max(a0, min(_HALF_PI - b1, a1)), max(b0, min(_HALF_PI - a1, b1))
+        up, down = 1 + 4 * _UNIT, 1 - 4 * _UNIT
+        low_sum, high_sum = a0 + b0, a1 + b1
+        if acute:
+            low_sum = max(low_sum, _HALF_PI)
+        if low_sum <= _HALF_PI <= high_sum:
+            d3 = 2.0
+        else:
+            d3 = 2 * math.sin(high_sum if high_sum < _HALF_PI else low_sum) * up
+        d1, d2_least = min(2 * math.sin(a1) * up, 2.0), 2 * math.sin(b0) * down
+        c1 = min(
+            d1 * d3 * min(math.cos(b0) * up, 1.0),
+            0.5 * (d1 * d1 + d3 * d3 - d2_least * d2_least) * up,
+            d1 * d3,
+            d3 * d3,
+        )
+        return d1, min(d3, 2.0), max(c1, 0.0)
+
+
+FORWARD = Cell(_HALF_PI, _HALF_PI, 0.0, 0.0)
+"""`m = g'`: the extreme whose losses have the heavy upper tail."""
+
+
+def _normal_mass(left: Array, right: Array) -> Array:
+    flip = left > 0
+    return np.asarray(
+        np.where(
+            flip,
+            special.ndtr(-left) - special.ndtr(-right),
+            special.ndtr(right) - special.ndtr(left),
+        )
+    )
+
+
+def _bins(shift: float, fineness: float) -> tuple[Array, Array]:
+    """Points `U_b` and probabilities that dominate `U = exp(shift z - shift^2/2)` convexly.
+
+    Every bin's mass is shared between its two ends so that mass and mean are kept, which can only
+    raise the expectation of a convex function of `U`.
+    """
+    width = min(fineness, 2 * fineness / shift)
+    low, high = -16.0, 0.5 * shift + 2 * width  # beyond shift/2, U > 1 >= 1/a and nothing is left
+    edges = np.linspace(low, high, max(int(math.ceil((high - low) / width)), 8) + 1)
+    log_u = shift * edges - 0.5 * shift * shift
+    u = np.exp(log_u)
+    left, right = edges[:-1], edges[1:]
+    mass = _normal_mass(left, right)
+    mean = _normal_mass(left - shift, right - shift)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        above = (mean / u[:-1] - mass) / np.expm1(np.diff(log_u))
+    # Where `u` leaves the range of floats all mass stays at the lower end, which is the worse one.
+    above = np.where((u[:-1] > 0) & (above > 0), np.minimum(above, mass), 0.0)
+    weights = np.zeros(len(edges))
+    weights[1:] += above
+    weights[:-1] += mass - above
+    # Below the lowest edge everything may sit at its worst, U = 0.
+    return np.append(log_u, -np.inf), np.append(weights, special.ndtr(low))
+
+
+def _threshold(log_k: Array, terms: list[tuple[Array, float]]) -> Array:
+    """The `x` with `sum_i exp(log_a_i + s_i x) = k`: Newton from the right on a convex function."""
+    x = np.minimum.reduce([(log_k - log_a) / s for log_a, s in terms])
+    if len(terms) == 1:
+        return x
+    for _ in range(8):
+        parts = np.stack([log_a + s * x for log_a, s in terms])
+        top = parts.max(axis=0)
+        shares = np.exp(parts - top)
+        total = shares.sum(axis=0)
+        slope = sum(share * s for share, (_, s) in zip(shares, terms, strict=True)) / total
+        x = x - np.maximum(top + np.log(total) - log_k, 0.0) / slope
+    return x
+
+
+def side_profile(
+    weights: Weights, mu: float, cell: Cell, losses: Array, *, fineness: float = 0.1
+) -> Array:
+    """Upper bounds of `H_a(P||Q)` at `a = e^losses >= 1`, for every triangle of a cell.
+
+    In coordinates centred at `g`, `P - a Q` is `N(g)` times `hit - Y`, where `Y` is a positive
+    combination of lognormal variables, so that Kahane's inequality lets every covariance be
+    replaced by a larger one. What remains is one integral, bounded above by `_bins`.
+
+    Args:
+      weights: The step.
+      mu: `1/noise_multiplier`.
+      cell: Which triangles.
+      losses: Shape `(n,)`, at least 0 and below 600.
+      fineness: Width of the bins in noise standard deviations; smaller is sharper.
+
+    Returns:
+      Shape `(n,)`, never below the truth.
+    """
+    d1, d3, c1 = cell.entries(acute=weights.out == 0)
+    shift = mu * d3 * (1 + 4 * _UNIT)
+    if shift == 0:
+        return np.zeros(len(losses))
+    log_u, probability = _bins(shift, fineness)
+    v3 = shift * shift
+    slope = min(c1 / (d3 * d3), 1.0)
+    s1 = math.sqrt(max((mu * d1) ** 2 - slope * slope * v3, 0.0)) + _LEAST_DEVIATION * max(mu, 1e-3)
+    components = []  # weight, exponent of U, deviation given U
+    if weights.out > 0:
+        s0 = mu * math.sqrt(max(1 - d3 * d3 / 4, 0.0)) + _LEAST_DEVIATION * max(mu, 1e-3)
+        # Given U the two residuals are taken as comonotone, with a product that covers cov(m, 0).
+        needed = max(mu * mu * d1 * d1 / 2 - slope * v3 / 2, 0.0)
+        if s0 * s1 < needed:
+            s1 = max(s1, math.sqrt(needed) * (1 + 4 * _UNIT))
+            s0 = max(s0, needed / s1 * (1 + 4 * _UNIT))
+        components.append((weights.out, 0.5, s0))
+    if weights.miss > 0:
+        components.append((weights.miss, slope, s1))
+    order = np.asarray(losses, dtype=np.float64)
+    excess = np.expm1(order)[:, None]
+    exponent = order[:, None] + log_u
+    inside = exponent < 0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        k = weights.hit * -np.expm1(np.where(inside, exponent, 0.0))
+        if not components:
+            plus, minus = k, np.zeros_like(k)
+        else:
+            log_k = np.log(k)
+            terms = []
+            for weight, power, s in components:
+                drift = power * np.maximum(log_u, -1e300) + 0.5 * power * (1 - power) * v3
+                if power == 0:
+                    drift = np.zeros_like(log_u)
+                terms.append((np.log(excess * weight) + drift, s))
+            x = _threshold(log_k, [(log_a - 0.5 * s * s, s) for log_a, s in terms])
+            # Only 0 - 0 in log space gives NaN: at loss 0 every U < 1 counts, beyond k = 0 none.
+            x = np.where(np.isnan(x), np.where(inside & (excess == 0), np.inf, -np.inf), x)
+            plus = k * special.ndtr(x)
+            minus = np.zeros_like(k)
+            for log_a, s in terms:
+                part = np.exp(np.minimum(log_a, 700.0)) * special.ndtr(x - s)
+                minus += np.where(plus > 0, np.minimum(part, plus), 0.0)
+        plus_sum, minus_sum = plus @ probability, minus @ probability
+    value = np.maximum(plus_sum - minus_sum, 0.0) + _TERM_ERROR * (plus_sum + minus_sum)
+    return np.asarray(np.minimum(value, weights.hit))
