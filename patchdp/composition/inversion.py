@@ -211,6 +211,19 @@ def sample_line(
     return line, done
 
 
+def resample(composition: Composition, line: Line) -> Line:
+    """The same line, by the same nodes, from another quadrature of the same laws."""
+    count = line.y.shape[1]
+    fine_count = int(np.ceil(np.sqrt(count)))
+    coarse_count = -(-count // fine_count)
+    step = line.y[:, 1:2]
+    coarse = step * (fine_count * np.arange(coarse_count))
+    real, phase = _in_chunks(composition, line.t, coarse, step * np.arange(fine_count))
+    log_m = composition.cumulants(line.t[:, None])[0][:, 0]
+    y = step * np.arange(coarse_count * fine_count)
+    return Line(line.t, log_m, line.period, y, real, phase)
+
+
 def _in_chunks(
     composition: Composition, t: Array, coarse: Array, fine: Array
 ) -> tuple[Array, Array]:
@@ -287,7 +300,9 @@ def alias_bound(tilts: Array, chernoff: Array, t: Array, epsilon: Array, period:
     return np.asarray(np.logaddexp.reduce(np.stack(terms), axis=0))
 
 
-def compose(plans: Sequence[Plan], side: Side, tilt: Array) -> Composition:
+def compose(
+    plans: Sequence[Plan], side: Side, tilt: Array, *, refinement: float = 1.0
+) -> Composition:
     """The composition of each plan's phases, nodes covering tilts up to `tilt`, one per plan.
 
     Plans have equally many phases.
@@ -298,8 +313,8 @@ def compose(plans: Sequence[Plan], side: Side, tilt: Array) -> Composition:
         shift = widest_shift(profiles)
         reach = margin + shift * (1 + 2 * tilt)
         if len(plans) == 1:
-            laws.append(cached_law(profiles[0], float(reach[0]), side, 1.0))
+            laws.append(cached_law(profiles[0], float(reach[0]), side, refinement))
         else:
-            laws.append(loss_laws(profiles, reach, side))
+            laws.append(loss_laws(profiles, reach, side, refinement=refinement))
         counts.append(np.array([float(count) for _, count in column]))
     return Composition(laws, counts)

@@ -1,8 +1,8 @@
 """Quadrature nodes for the law of one step's privacy loss, and its cumulants under a tilt.
 
 Every law used here (symmetric, forward, backward) satisfies `E[e^{-L}] = 1`, so that
-`M(t) - 1 = E[q(t L)] + t E[q(-L)]` with `q(u) = e^u - 1 - u >= 0`: a sum of positive terms, accurate
-relative to its size however small the step's privacy loss is.
+`M(t) - 1 = E[q(t L)] + t E[q(-L)]` with `q(u) = e^u - 1 - u >= 0`: a sum of positive terms,
+accurate relative to its size however small the step's privacy loss is.
 
 >>> from patchdp.step import StepProfile, fixed_size_pair
 >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
@@ -24,13 +24,24 @@ import numpy.typing as npt
 
 from patchdp.step import MixturePair, StepProfile
 
-__all__ = ["LossLaw", "Side", "cached_law", "loss_laws", "margin", "widest_shift"]
+__all__ = [
+    "NODES_PER_PANEL",
+    "LossLaw",
+    "Pairs",
+    "Side",
+    "cached_law",
+    "gauss_weights",
+    "loss_laws",
+    "margin",
+    "small_exp",
+    "widest_shift",
+]
 
 Array = npt.NDArray[np.float64]
 Side = Literal["symmetric", "forward", "backward"]
 
 NODES_PER_PANEL = 20
-_GAUSS_X, _GAUSS_W = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
+_GAUSS_X, gauss_weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 # Mass of a unit normal law beyond this distance is below 1e-23.
 margin = 10.0
@@ -42,12 +53,13 @@ def _pad(rows: Sequence[Sequence[float]]) -> Array:
 
 
 def _log_sum(logs: Array) -> Array:
-    """`log sum exp` over the last axis; that axis is short and never all minus infinity."""
-    top = np.max(logs, axis=-1)
-    return np.asarray(top + np.log(np.sum(np.exp(logs - top[..., None]), axis=-1)))
+    """`log sum exp` over the last, short axis."""
+    top = np.maximum(np.max(logs, axis=-1), -1e300)
+    with np.errstate(divide="ignore"):
+        return np.asarray(top + np.log(np.sum(np.exp(logs - top[..., None]), axis=-1)))
 
 
-class _Pairs:
+class Pairs:
     """Several mixture pairs evaluated at once, one row of positions each."""
 
     def __init__(self, pairs: Sequence[MixturePair]) -> None:
@@ -96,15 +108,15 @@ def small_exp(u: Array) -> Array:
 class LossLaw:
     """Discretised laws of the loss, one row per step: nodes `loss` of mass `exp(log_mass)`.
 
-    The remaining mass sits at loss 0. With `folded`, node `j + n/2` is the mirror image of node
-    `j`: loss `-loss[j]`, mass `mass[j] e^{-loss[j]}` (the symmetric law).
+    The remaining mass sits at loss 0. For the symmetric side, node `j + n/2` is the mirror image of node
+    `j`: loss `-loss[j]`, mass `mass[j] e^{-loss[j]}`.
 
     Args:
       loss, log_mass: Shape `(steps or 1, n)`.
       position, half_width: Nodes on the axis of the pair, and half the width of its panels.
       reach: Largest position covered.
       shift: Largest distance of a component from the centre, `mu`.
-      folded: Whether the law is symmetric.
+      profiles, side: Where the laws come from.
     """
 
     loss: Array
@@ -113,7 +125,13 @@ class LossLaw:
     half_width: Array
     reach: Array
     shift: Array
-    folded: bool
+    profiles: tuple[StepProfile, ...]
+    side: Side
+
+    @property
+    def folded(self) -> bool:
+        """Whether the law is symmetric."""
+        return self.side == "symmetric"
 
     @property
     def largest_tilt(self) -> Array:
@@ -125,7 +143,8 @@ class LossLaw:
         if len(self.loss) == 1:
             return self
         fields = ("loss", "log_mass", "position", "half_width", "reach", "shift")
-        return LossLaw(*(getattr(self, f)[rows] for f in fields), folded=self.folded)
+        profiles = tuple(self.profiles[i] for i in rows)
+        return LossLaw(*(getattr(self, f)[rows] for f in fields), profiles, self.side)
 
     def tilted(self, t: Array) -> tuple[Array, Array]:
         """`mass e^{t loss - scale}` at the nodes and `scale >= 0`; `t` of shape `(rows,)`."""
@@ -219,24 +238,23 @@ def loss_laws(
     half = 0.5 * reach / panels
     centres = (2 * np.arange(panels) + 1.0)[:, None] + _GAUSS_X
     x = half[:, None] * centres.ravel()
-    log_w = np.log(half)[:, None] + np.tile(np.log(_GAUSS_W), panels)
+    log_w = np.log(half)[:, None] + np.tile(np.log(gauss_weights), panels)
     if side != "symmetric":
         x, log_w = np.concatenate([-x[:, ::-1], x], 1), np.concatenate([log_w[:, ::-1], log_w], 1)
     losses, masses, places = [], [], []
     for index in range(len(profiles[0].parts)):
         parts = [p.parts[index] for p in profiles]
-        log_q, loss = _Pairs([pair for _, pair in parts]).log_q_and_loss(x)
+        log_q, loss = Pairs([pair for _, pair in parts]).log_q_and_loss(x)
         log_q = log_q + log_w + np.log([w for w, _ in parts])[:, None]
         losses.append(-loss if side == "backward" else loss)
         masses.append(log_q if side == "backward" else log_q + loss)
         places.append(x)
     loss, log_mass, place = (np.concatenate(a, axis=1) for a in (losses, masses, places))
-    folded = side == "symmetric"
-    if folded:
+    if side == "symmetric":
         log_mass = np.concatenate([log_mass, log_mass - loss], axis=1)
         loss = np.concatenate([loss, -loss], axis=1)
         place = np.concatenate([place, place], axis=1)
-    return LossLaw(loss, log_mass, place, half, reach, shift, folded)
+    return LossLaw(loss, log_mass, place, half, reach, shift, tuple(profiles), side)
 
 
 @lru_cache(maxsize=256)

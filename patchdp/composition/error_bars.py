@@ -1,0 +1,230 @@
+"""Proved error bars of the inversion: aliases, truncation, quadrature and floating point.
+
+`docs/theory.md`, "The exact engine", states and proves the four bounds that are added up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp.composition.inversion import (
+    Composition,
+    Line,
+    alias_bound,
+    characteristic,
+    chernoff_tilts,
+)
+from patchdp.composition.loss_law import LossLaw, small_exp
+from patchdp.composition.strip import (
+    OscillationBound,
+    Remainder,
+    quadrature_remainders,
+    widest_mean,
+)
+
+__all__ = ["ErrorBar"]
+
+Array = npt.NDArray[np.float64]
+
+_UNIT = 2.0**-53
+_TAIL_POINTS = 90
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class _StepError:
+    """What is known of one phase's `M` on the line: all numbers relative to `M(t)`."""
+
+    law: LossLaw
+    count: float
+    log_m: float
+    deviation: float
+    mean_size: float
+    at_zero: float
+    remainder: Remainder
+    grid: Array
+    rounding: Array
+
+    def characteristic(self, t: float, y: Array) -> Array:
+        """Bound on the error of the computed `M(t + iy)/M(t)`, for `y > 0`."""
+        cell = np.minimum(np.searchsorted(self.grid, y), len(self.grid) - 1)
+        quadrature = np.minimum(4 * y * (t + 1 + y) * self.remainder.at(y), 1e200)
+        return np.asarray(quadrature + self.rounding[cell] + 2 * self.at_zero)
+
+
+def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError:
+    tilt = np.array([[t]])
+    log_m, mean, variance = (float(v[0, 0]) for v in law.cumulants(tilt))
+    remainder = quadrature_remainders(law, t, log_m)
+    loss, log_mass = law.loss[0], law.log_mass[0]
+    x, mu = np.abs(law.position[0]), widest_mean(law)
+    pairs = [pair for _, pair in law.profiles[0].parts]
+    least = min(min(*p.gains, *p.p_weights, *p.q_weights) for p in pairs)
+    magnitude = 2 * mu * x + mu * mu + abs(np.log(least)) + 10
+    of_loss = 8 * _UNIT * magnitude
+    of_mass = of_loss + 8 * _UNIT * np.square(x) + (100 + len(loss)) * _UNIT
+    size = np.abs(loss)
+    relative = of_mass + of_loss * (2 + (2 * t + 1) * size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mass = np.exp(log_mass - log_m)
+        tilted = np.exp(log_mass + t * loss - log_m)
+        power = t * loss
+        near = np.abs(power) < 0.4
+        bend = np.where(near, mass * small_exp(np.where(near, power, 0.0)), tilted - mass * (1 + power))
+        near = size < 0.4
+        back = np.where(
+            near,
+            mass * small_exp(np.where(near, -loss, 0.0)),
+            np.exp(log_mass - loss - log_m) - mass * (1 - loss),
+        )
+        slope = size * np.abs(tilted - mass) + back
+    at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
+    at_zero += t * (t + 1) * float(remainder.at(np.zeros(1))[0])
+    if law.folded:
+        half = len(loss) // 2
+        even = tilted[:half] + tilted[half:]
+        odd = -tilted[:half] * np.expm1(-(2 * t + 1) * loss[:half])
+        size, relative = size[:half], relative[:half]
+        first = odd * size
+    else:
+        even, first = 2 * tilted, slope
+    angle = grid[:, None] * size
+    wave = np.minimum(np.square(angle), 2 + 2 * angle)
+    rounding = wave @ (relative * even) + grid * float(np.sum(relative * first))
+    return _StepError(
+        law,
+        count,
+        log_m,
+        float(np.sqrt(variance)),
+        float(np.sum(tilted * np.abs(loss))),
+        at_zero,
+        remainder,
+        grid,
+        np.asarray(rounding),
+    )
+
+
+class ErrorBar:
+    """Bounds on `log delta` near one epsilon, from one sampled line.
+
+    Args:
+      composition, line: One row of each.
+    """
+
+    def __init__(self, composition: Composition, line: Line) -> None:
+        self._line, self._composition = line, composition
+        self._t = float(line.t[0])
+        self._period = float(line.period[0])
+        y = line.y[0]
+        step = y[1]
+        grid = np.geomspace(step, 1e10 * y[-1], 64) * (1 + 1e-12)
+        self._steps = [
+            _step_error(law, float(count[0]), self._t, grid)
+            for law, count in zip(composition.laws, composition.counts, strict=True)
+        ]
+        kernel = np.hypot(self._t, y) * np.hypot(1 + self._t, y)
+        self._size = np.exp(line.real[0]) / kernel
+        self._weight = 2 / self._period
+        self._sampling_error = self._weight * float(np.sum(self._line_error() / kernel))
+        self._tail = self._weight * self._truncation(float(y[-1]), step) / step
+        self._at_zero = sum(s.count * s.at_zero for s in self._steps)
+        deviation = np.sqrt(sum(s.count * s.deviation**2 for s in self._steps))
+        self._tilts = chernoff_tilts(composition, line.t, np.array([max(deviation, 1e-150)]))
+        self._chernoff = composition.cumulants(self._tilts)[0]
+        self._trust_chernoff()
+
+    def _line_error(self) -> Array:
+        """Bound on the error of the integrand's numerator at the nodes."""
+        y = self._line.y[0]
+        log_f = np.maximum(self._line.real[0], -700.0)
+        grown = np.zeros_like(y)
+        for s in self._steps:
+            with np.errstate(divide="ignore"):
+                error = np.log(s.characteristic(self._t, y))
+            own = log_f / s.count
+            grown += s.count * (np.logaddexp(own, error) - own)
+        grown[0] = 0.0
+        return np.asarray(np.exp(np.minimum(log_f + grown, 700.0)) * -np.expm1(-grown))
+
+    def _truncation(self, last: float, step: float) -> float:
+        """Bound on `step * sum |F|` over the nodes beyond `last`."""
+        t = self._t
+        oscillation = []
+        for s in self._steps:
+            mass_error = float(s.remainder.at(np.zeros(1), mass=True)[0]) + 1e-12
+            oscillation.append(OscillationBound(s.law, t, s.log_m, mass_error))
+        y = last * 1.3 ** np.arange(_TAIL_POINTS)
+        total = np.inf
+        for _ in range(_ROUNDS):
+            log_bound = np.zeros(len(y))
+            for s, bound in zip(self._steps, oscillation, strict=True):
+                analytic = bound.modulus(y)
+                sampled = np.append(self._sampled(s, y), 1.0)
+                with np.errstate(divide="ignore"):
+                    log_bound += s.count * np.log(np.minimum(analytic, sampled))
+            kernel = np.hypot(t, y) * np.hypot(1 + t, y)
+            length = np.append(np.diff(y), 0.0) + step
+            share = np.exp(log_bound) * length / kernel
+            share[-1] += np.exp(log_bound[-1]) / y[-1]
+            total = float(np.sum(share))
+            if total < 1e-13 * self._size[0] * kernel[0]:
+                break
+            worst = np.flatnonzero(share[:-1] > 1e-15 * self._size[0] * kernel[0])
+            if len(worst) == 0 or len(y) > 4000:
+                break
+            inner = y[worst][:, None] + np.diff(y)[worst][:, None] * np.arange(1, 4) / 4
+            y = np.unique(np.concatenate([y, inner.ravel()]))
+        return total
+
+    def _sampled(self, s: _StepError, y: Array) -> Array:
+        """Bound on `|M(t + iy)|/M(t)` between neighbours: `|phi|^2` has a bounded derivative."""
+        zero = np.zeros((1, 1))
+        drop, turn = characteristic(s.law, np.array([self._t]), y[None, :], zero)
+        error = np.minimum(s.characteristic(self._t, y), 1.0)
+        modulus = np.hypot(1 - drop[0], turn[0])
+        square = 1 + drop[0] * (drop[0] - 2) + np.square(turn[0])
+        square = np.maximum(square, 0.0) + 2 * modulus * error + np.square(error)
+        steep = np.minimum(
+            2 * s.deviation**2 * y[1:], min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
+        )
+        between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
+        return np.sqrt(np.clip(between, 0.0, 1.0))
+
+    def _trust_chernoff(self) -> None:
+        """Chernoff's exponents, raised by a bound on their own error (absolute ones grow with t)."""
+        top = float(np.max(self._tilts))
+        raised = np.zeros_like(self._tilts)
+        for s in self._steps:
+            log_m = float(s.law.cumulants(np.array([[top]]))[0][0, 0])
+            remainder = quadrature_remainders(s.law, top, log_m)
+            log_error = np.log(remainder.at(np.zeros(1))[0] * top * (top + 1) + 1e-300) + log_m
+            here = s.law.cumulants(self._tilts)[0]
+            raised += s.count * np.exp(np.minimum(log_error - here, 100.0))
+        self._chernoff = self._chernoff * (1 + 1e-9) + raised
+
+    def bounds(self, epsilon: float) -> tuple[float, float]:
+        """Lower and upper bound on `log delta(epsilon)`."""
+        line = self._line
+        eps = np.array([epsilon])
+        value, _ = line.log_delta(eps)
+        top = float(line.log_m[0]) - self._t * epsilon
+        known = float(line.known_aliases(eps, np.array([top]))[0][0])
+        total = np.exp(float(value[0]) - top) + known
+        phase = np.abs(line.phase[0]) + line.y[0] * epsilon + np.abs(line.real[0]) + 10
+        rounding = 8 * _UNIT * self._weight * float(np.sum(self._size * phase))
+        spread = self._sampling_error + self._tail + rounding
+        factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
+        slop = 16 * _UNIT * known
+        upper = (total + spread) * np.exp(factor) - known + slop
+        alias = alias_bound(
+            self._tilts, self._chernoff, line.t, eps, np.array([[self._period]])
+        )[0, 0]
+        lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(alias - top)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf
+            log_upper = float(np.log(upper)) + top if np.isfinite(upper) else np.inf
+        ulps = 8 * _UNIT * (abs(top) + 10)
+        return log_lower - ulps, log_upper + ulps

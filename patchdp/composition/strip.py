@@ -1,0 +1,209 @@
+"""Bounds that come from the loss being analytic in a strip around the real axis.
+
+With `mu` the largest distance of a component from the centre and `|Im x| <= a`, `mu a < pi/2`,
+every mixture with means in `[-mu, mu]` satisfies
+`cos(mu a) <= |mixture(x + ia)| / mixture(x) <= 1` up to the factor `e^{a^2/2}` of the normal
+density, so `|Re L(x + ia) - L(x)| <= -log cos(mu a)` and `|Im L(x + ia)| <= 2 mu a`. From this
+follow a remainder for Gauss-Legendre panels (`quadrature_remainders`) and a bound on the
+oscillating integrals that decreases in `y` (`OscillationBound`). Proofs: `docs/theory.md`,
+"The exact engine".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights
+from patchdp.step import MixturePair
+
+__all__ = ["OscillationBound", "Remainder", "quadrature_remainders", "widest_mean"]
+
+Array = npt.NDArray[np.float64]
+
+_ELLIPSES = (1.7, 2.0, 2.4, 2.8, 3.3, 4.0, 5.0, 6.5, 9.0)
+_PER_HALF = 3  # grid points for the maximum on an ellipse, per half panel
+_STEEPEST = 1.45  # largest mu * a
+
+
+def widest_mean(law: LossLaw) -> float:
+    """The largest distance of any component of a one-row law from the centre."""
+    pairs = [pair for _, pair in law.profiles[0].parts]
+    return max(abs(m) for pair in pairs for m in (*pair.shifts, *pair.p_means, *pair.q_means))
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """`|quadrature error| <= size * e^{growth y}` on `Re z = t`, for each ellipse, against `M(t)`.
+
+    Args:
+      moment: For sums whose terms vanish like `L^2`, to be scaled by the caller.
+      mass: For sums of masses.
+      growth: Exponential growth with `y = Im z`.
+    """
+
+    moment: Array
+    mass: Array
+    growth: Array
+
+    def at(self, y: Array, *, mass: bool = False) -> Array:
+        """The smallest bound over the ellipses at each `y`, shape of `y`."""
+        size = self.mass if mass else self.moment
+        with np.errstate(divide="ignore"):
+            logs = np.log(size) + self.growth * y[..., None]
+        return np.asarray(np.exp(np.minimum(np.min(logs, axis=-1), 300.0)))
+
+
+def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
+    """Remainders of the Gauss-Legendre panels of a one-row law at tilt `t`, relative to `M(t)`.
+
+    On a panel of half-width `H` an analytic integrand bounded by `B` on the ellipse with foci at
+    the ends and semi-axes `H (rho +- 1/rho)/2` is integrated by `n` nodes up to
+    `8 H B rho^{-2n}/(1 - rho^{-2})`.
+    """
+    half, mu = float(law.half_width[0]), widest_mean(law)
+    reach = float(law.reach[0])
+    spacing = half / _PER_HALF
+    pad = int(np.ceil(_PER_HALF * 0.5 * (max(_ELLIPSES) + 1 / max(_ELLIPSES)))) + 2
+    start = 0.0 if law.folded else -reach
+    panels = round((reach - start) / (2 * half))
+    x = start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1)
+    centres = pad + _PER_HALF * (2 * np.arange(panels) + 1)
+    moments, masses, growths = [], [], []
+    parts = [_on_grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
+    for rho in _ELLIPSES:
+        a = 0.5 * half * (rho - 1 / rho)
+        theta = mu * a
+        if theta > _STEEPEST:
+            continue
+        slack = -np.log(np.cos(theta))
+        window = 2 * int(np.ceil(_PER_HALF * 0.5 * (rho + 1 / rho)) + 1) + 1
+        steep = np.abs(x) + mu + 2 * mu * (t + 1) + 2 * (2 * mu + 1 / a)
+        factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
+        factor = factor + 0.5 * a * a + (t + 1) * slack - log_m
+        moment = mass = 0.0
+        for log_density, loss, kick in parts:
+            excess = (np.abs(np.expm1(np.minimum(loss, 50.0))) + a * kick) / np.cos(0.5 * theta)
+            small = excess <= 0.5
+            size = np.where(small, 1.39 * excess, np.abs(loss) + slack + 2 * theta)
+            level = factor + log_density + 0.5 * spacing * steep
+            top = ndimage.maximum_filter1d(level + 2 * np.log(size), window)[centres]
+            moment += float(np.sum(np.exp(top)))
+            mass += float(np.sum(np.exp(ndimage.maximum_filter1d(level, window)[centres])))
+            # What lies beyond the nodes: the log-density falls at least at rate `fall`.
+            end = len(x) - 1 - pad
+            for edge in [end] if law.folded else [end, pad]:
+                fall = max(reach - mu * (1 + 2 * t) - 4 * mu - 2 / reach, 1e-3)
+                beyond = np.exp(log_density[edge] - log_m) / fall
+                moment += float(beyond * np.square(loss[edge]))
+                mass += float(beyond)
+        moments.append(moment)
+        masses.append(mass)
+        growths.append(2 * theta)
+    return Remainder(np.array(moments), np.array(masses), np.array(growths))
+
+
+def _on_grid(
+    pair: MixturePair, weight: float, law: LossLaw, t: float, x: Array
+) -> tuple[Array, Array, Array]:
+    """Log of the tilted density's bound, loss, and `d|e^L - 1|/d|Im x|` on a grid."""
+    log_q, loss = (v[0] for v in Pairs([pair]).log_q_and_loss(x[None, :]))
+    own = log_q if law.side == "backward" else log_q + loss
+    signed = -loss if law.side == "backward" else loss
+    if law.folded:
+        log_density = log_q + 0.5 * loss + (t + 0.5) * np.abs(loss)
+    else:
+        log_density = own + np.maximum(np.maximum(t * signed, 0.0), -signed)
+    gain, shift = np.array(pair.gains), np.array(pair.shifts)
+    log_mixture = log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
+    rise = 2 * float(np.sum(gain * shift * np.exp(-0.5 * np.square(shift))))
+    return log_density + np.log(weight), loss, rise * np.exp(-log_mixture)
+
+
+def _turning(pair: MixturePair, x: Array, a: float) -> Array:
+    """A lower bound on `Im L(x + ia)`, from `Im(P conj Q)/(P Q)`, dropping terms of either sign.
+
+    Valid for `x >= 0`, and on the whole line where no mean of `Q` exceeds a shift in size.
+    """
+    at = x[:, None]
+    p_w, p_m = np.array(pair.p_weights), np.array(pair.p_means)
+    q_w, q_m = np.array(pair.q_weights), np.array(pair.q_means)
+
+    def logs(weights: Array, means: Array) -> Array:
+        return np.asarray(np.log(weights) + means * at - 0.5 * np.square(means))
+
+    log_p = np.logaddexp.reduce(logs(p_w, p_m), axis=1)
+    log_q = np.logaddexp.reduce(logs(q_w, q_m), axis=1)
+    total = np.zeros_like(x)
+    parts_q = logs(q_w, q_m)
+    for gain, shift in zip(pair.gains, pair.shifts, strict=True):
+        rest = np.log(gain) - 0.5 * shift**2 - log_p - log_q
+        for j, mean in enumerate(q_m):
+            if shift < -mean:
+                continue
+            total += np.exp(rest + parts_q[:, j] + shift * x) * np.sin((shift - mean) * a)
+            total += np.exp(rest + parts_q[:, j] - shift * x) * np.sin((shift + mean) * a)
+    return total
+
+
+class OscillationBound:
+    """`|M(t + iy)| <= M(t) - (mass right of a cut) + B(y)` for the best of many cuts.
+
+    `B` decreases in `y`: the integral right of the cut, moved up by `a`, and the vertical piece.
+    """
+
+    def __init__(self, law: LossLaw, t: float, log_m: float, mass_error: float) -> None:
+        tilted, scale = law.tilted(np.array([t]))
+        mass = tilted[0] * np.exp(scale[0] - log_m)
+        count = len(mass) // 2 if law.folded else len(mass)
+        self._mass = mass[:count] + mass[count:] if law.folded else mass
+        parts = [pair for _, pair in law.profiles[0].parts]
+        mu = widest_mean(law)
+        if not law.folded and any(s < -m for p in parts for s in p.shifts for m in p.q_means):
+            raise ValueError("one direction of the pair needs shifts as large as the means of Q")
+        per_part = count // len(parts)
+        x = law.position[0, :count]
+        half = float(law.half_width[0])
+        width = np.tile(gauss_weights * half, count // NODES_PER_PANEL)
+        steep = np.abs(x) + width + mu + 2 * mu * t
+        widened = self._mass * np.exp(steep * width)
+        self._cuts = []
+        for scaled, cap in ((0.2, 0.4), (0.5, 0.8), (0.8, 1.2), (1.2, 1.8)):
+            a = min(scaled / mu, cap)
+            lift = np.exp(0.5 * a * a - t * np.log(np.cos(mu * a)))
+            rate = np.concatenate(
+                [
+                    _turning(pair, x[i * per_part : (i + 1) * per_part], a)
+                    for i, pair in enumerate(parts)
+                ]
+            )
+            rate *= np.exp(-3 * mu * width)
+            self._cuts.append((a, lift, rate))
+        self._widened = widened
+        # Suffix masses at panel edges, part by part
+        shape = (len(parts), -1, NODES_PER_PANEL)
+        panel_mass = np.sum(self._mass.reshape(shape), axis=2)
+        self._suffix = np.cumsum(panel_mass[:, ::-1], axis=1)[:, ::-1]
+        self._shape = shape
+        density = widened / width
+        self._first = density.reshape(shape)[:, :, 0]
+        self._last = float(np.sum(density.reshape(shape)[:, -1, -1]))
+        self._mass_error = mass_error
+
+    def modulus(self, y: Array) -> Array:
+        """An upper bound on `|M(t + iy')|/M(t)` for all `y' >= y`, shape of `y`."""
+        best = np.ones_like(y)
+        for a, lift, rate in self._cuts:
+            fading = np.exp(-y[:, None] * rate) * self._widened
+            panels = np.sum(fading.reshape(len(y), *self._shape), axis=3)
+            suffix = np.cumsum(panels[:, :, ::-1], axis=2)[:, :, ::-1]
+            first_rate = rate.reshape(self._shape)[:, :, 0]
+            edge = self._first * np.minimum(a, a / (y[:, None, None] * first_rate + 1e-300))
+            gain = self._suffix - lift * (suffix + edge)
+            kept = np.sum(np.maximum(np.max(gain, axis=2), 0.0), axis=1)
+            kept = kept - lift * self._last * (a + 1.0) - self._mass_error
+            best = np.minimum(best, 1.0 - kept)
+        return np.asarray(np.maximum(best, 0.0))
