@@ -41,8 +41,6 @@ PARAMETERS = ("noise_multiplier", "steps", "epochs", "crop", "batch_size")
 # The range of noise multipliers that is searched.
 _LEAST_NOISE, _MOST_NOISE = 1e-2, 1e7
 _MOST_STEPS = 10**12
-# What the certificate may lie above the exact value while solving, relative.
-_TOLERANCE = 2e-4
 
 
 def solve(
@@ -70,7 +68,7 @@ def solve(
     aim = target
     for _ in range(40):
         found = searches[parameter](plan, aim, log_delta)
-        reached = found.epsilon(delta, method=method, tolerance=_TOLERANCE)
+        reached = found.epsilon(delta, method=method)
         if reached <= target:
             return found
         aim *= min(target / reached, 1.0) * (1 - 1e-5)

@@ -159,12 +159,9 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
     """Best value of one parameter that meets a target epsilon."""
     name = parameter.replace("-", "_")
     settings = collect(config, flags)
-    defaults: dict[str, Any] = {
-        "noise_multiplier": {"noise_multiplier": 1.0},
-        "steps": {"steps": 1},
-        "epochs": {"epochs": 1},
-        "batch_size": {"batch_size": 1},
-    }.get(name, {})
+    # What is solved for need not be given: any value is a start.
+    starts: dict[str, Any] = {"noise_multiplier": 1.0, "steps": 1, "epochs": 1, "batch_size": 1}
+    defaults = {name: starts[name]} if name in starts else {}
     if name in ("steps", "epochs"):
         settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}
     solved, result = _solved(settings, name, **defaults)
