@@ -14,6 +14,7 @@ Fraction(66049, 200720)
 """
 
 from patchdp._version import __version__
+from patchdp.batch import epsilons
 from patchdp.geometry import (
     Disk,
     Inclusion,
@@ -24,15 +25,18 @@ from patchdp.geometry import (
     inclusion,
     inclusion_map,
 )
+from patchdp.grid import Grid
 from patchdp.guarantee import Bounds, Profile
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import FixedSize, Poisson, Shuffle
+from patchdp.sweep import Sweep, sweep
 
 __all__ = [
     "Bounds",
     "Composition",
     "Disk",
     "FixedSize",
+    "Grid",
     "Inclusion",
     "Mask",
     "Patch",
@@ -41,8 +45,11 @@ __all__ = [
     "Profile",
     "RandomCrop",
     "Shuffle",
+    "Sweep",
     "TrainingPlan",
     "__version__",
+    "epsilons",
     "inclusion",
     "inclusion_map",
+    "sweep",
 ]

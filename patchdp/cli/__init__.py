@@ -11,6 +11,7 @@ from patchdp._version import __version__
 from patchdp.cli.compare import compare
 from patchdp.cli.inclusion import inclusion
 from patchdp.cli.privacy import epsilon, noise, solve
+from patchdp.cli.sweep import sweep
 
 __all__ = ["cli", "main"]
 
@@ -24,7 +25,7 @@ def cli() -> None:
     """How private a patch of an image is when training on random crops."""
 
 
-for command in (inclusion, epsilon, noise, solve, compare):
+for command in (inclusion, epsilon, noise, solve, compare, sweep):
     cli.add_command(command)
 
 

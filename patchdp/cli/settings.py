@@ -281,7 +281,7 @@ def _known(table: Mapping[str, Any], extra: tuple[str, ...], where: str) -> None
             )
 
 
-def _read(path: str) -> Settings:
+def _read(path: str, tables: tuple[str, ...]) -> Settings:
     try:
         with Path(path).open("rb") as file:
             table = tomllib.load(file)
@@ -292,16 +292,21 @@ def _read(path: str) -> Settings:
     phases = table.get("phase", [])
     if not isinstance(phases, list) or not all(isinstance(p, dict) for p in phases):
         raise ValueError(f"config {path}: phases are written as [[phase]] tables")
-    _known(table, ("phase",), path)
+    _known(table, ("phase", *tables), path)
     for phase in phases:
         _known(phase, (), f"a phase of {path}")
     return table
 
 
-def collect(config: str | None, flags: Mapping[str, Any]) -> Settings:
-    """The settings of the config file, overridden by the flags that were given."""
+def collect(
+    config: str | None, flags: Mapping[str, Any], *, tables: tuple[str, ...] = ()
+) -> Settings:
+    """The settings of the config file, overridden by the flags that were given.
+
+    `tables` are the further tables that the file may have.
+    """
     given = {k: v for k, v in flags.items() if v is not None and v != ()}
-    settings: Settings = {} if config is None else _read(config)
+    settings: Settings = {} if config is None else _read(config, tables)
     for one, other in (("steps", "epochs"), ("sampling_probability", "batch_size")):
         if one in given:
             settings.pop(other, None)
