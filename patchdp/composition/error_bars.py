@@ -20,7 +20,6 @@ from patchdp.composition.inversion import (
 from patchdp.composition.loss_law import LossLaw, small_exp
 from patchdp.composition.strip import (
     OscillationBound,
-    Remainder,
     quadrature_remainders,
     widest_mean,
 )
@@ -44,20 +43,19 @@ class _StepError:
     deviation: float
     mean_size: float
     at_zero: float
-    remainder: Remainder
+    mass_error: float
     grid: Array
-    rounding: Array
+    on_grid: Array
 
-    def characteristic(self, t: float, y: Array) -> Array:
+    def characteristic(self, y: Array) -> Array:
         """Bound on the error of the computed `M(t + iy)/M(t)`, for `y > 0`."""
         cell = np.minimum(np.searchsorted(self.grid, y), len(self.grid) - 1)
-        quadrature = np.minimum(4 * y * (t + 1 + y) * self.remainder.at(y), 1e200)
-        return np.asarray(quadrature + self.rounding[cell] + 2 * self.at_zero)
+        return np.asarray(self.on_grid[cell] + 2 * self.at_zero)
 
 
 def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError:
     tilt = np.array([[t]])
-    log_m, mean, variance = (float(v[0, 0]) for v in law.cumulants(tilt))
+    log_m, _, variance = (float(v[0, 0]) for v in law.cumulants(tilt))
     remainder = quadrature_remainders(law, t, log_m)
     loss, log_mass = law.loss[0], law.log_mass[0]
     x, mu = np.abs(law.position[0]), widest_mean(law)
@@ -73,7 +71,9 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         tilted = np.exp(log_mass + t * loss - log_m)
         power = t * loss
         near = np.abs(power) < 0.4
-        bend = np.where(near, mass * small_exp(np.where(near, power, 0.0)), tilted - mass * (1 + power))
+        bend = np.where(
+            near, mass * small_exp(np.where(near, power, 0.0)), tilted - mass * (1 + power)
+        )
         near = size < 0.4
         back = np.where(
             near,
@@ -82,7 +82,7 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         )
         slope = size * np.abs(tilted - mass) + back
     at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
-    at_zero += t * (t + 1) * float(remainder.at(np.zeros(1))[0])
+    at_zero += t * (t + 1) * float(remainder.moment(np.zeros(1))[0])
     if law.folded:
         half = len(loss) // 2
         even = tilted[:half] + tilted[half:]
@@ -94,6 +94,7 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
     angle = grid[:, None] * size
     wave = np.minimum(np.square(angle), 2 + 2 * angle)
     rounding = wave @ (relative * even) + grid * float(np.sum(relative * first))
+    quadrature = 4 * grid * (t + 1 + grid) * remainder.moment(grid)
     return _StepError(
         law,
         count,
@@ -101,9 +102,9 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         float(np.sqrt(variance)),
         float(np.sum(tilted * np.abs(loss))),
         at_zero,
-        remainder,
+        remainder.mass(),
         grid,
-        np.asarray(rounding),
+        np.asarray(rounding + quadrature),
     )
 
 
@@ -120,7 +121,7 @@ class ErrorBar:
         self._period = float(line.period[0])
         y = line.y[0]
         step = y[1]
-        grid = np.geomspace(step, 1e10 * y[-1], 64) * (1 + 1e-12)
+        grid = np.geomspace(step, 1e10 * y[-1], 200) * (1 + 1e-12)
         self._steps = [
             _step_error(law, float(count[0]), self._t, grid)
             for law, count in zip(composition.laws, composition.counts, strict=True)
@@ -143,7 +144,7 @@ class ErrorBar:
         grown = np.zeros_like(y)
         for s in self._steps:
             with np.errstate(divide="ignore"):
-                error = np.log(s.characteristic(self._t, y))
+                error = np.log(s.characteristic(y))
             own = log_f / s.count
             grown += s.count * (np.logaddexp(own, error) - own)
         grown[0] = 0.0
@@ -154,8 +155,7 @@ class ErrorBar:
         t = self._t
         oscillation = []
         for s in self._steps:
-            mass_error = float(s.remainder.at(np.zeros(1), mass=True)[0]) + 1e-12
-            oscillation.append(OscillationBound(s.law, t, s.log_m, mass_error))
+            oscillation.append(OscillationBound(s.law, t, s.log_m, s.mass_error))
         y = last * 1.3 ** np.arange(_TAIL_POINTS)
         total = np.inf
         for _ in range(_ROUNDS):
@@ -183,7 +183,7 @@ class ErrorBar:
         """Bound on `|M(t + iy)|/M(t)` between neighbours: `|phi|^2` has a bounded derivative."""
         zero = np.zeros((1, 1))
         drop, turn = characteristic(s.law, np.array([self._t]), y[None, :], zero)
-        error = np.minimum(s.characteristic(self._t, y), 1.0)
+        error = np.minimum(s.characteristic(y), 1.0)
         modulus = np.hypot(1 - drop[0], turn[0])
         square = 1 + drop[0] * (drop[0] - 2) + np.square(turn[0])
         square = np.maximum(square, 0.0) + 2 * modulus * error + np.square(error)
@@ -194,13 +194,13 @@ class ErrorBar:
         return np.sqrt(np.clip(between, 0.0, 1.0))
 
     def _trust_chernoff(self) -> None:
-        """Chernoff's exponents, raised by a bound on their own error (absolute ones grow with t)."""
+        """Raise Chernoff's exponents by a bound on their error (absolute errors grow with t)."""
         top = float(np.max(self._tilts))
         raised = np.zeros_like(self._tilts)
         for s in self._steps:
             log_m = float(s.law.cumulants(np.array([[top]]))[0][0, 0])
             remainder = quadrature_remainders(s.law, top, log_m)
-            log_error = np.log(remainder.at(np.zeros(1))[0] * top * (top + 1) + 1e-300) + log_m
+            log_error = np.log(remainder.moment(np.zeros(1))[0] * top * (top + 1) + 1e-300) + log_m
             here = s.law.cumulants(self._tilts)[0]
             raised += s.count * np.exp(np.minimum(log_error - here, 100.0))
         self._chernoff = self._chernoff * (1 + 1e-9) + raised
@@ -219,9 +219,9 @@ class ErrorBar:
         factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
         slop = 16 * _UNIT * known
         upper = (total + spread) * np.exp(factor) - known + slop
-        alias = alias_bound(
-            self._tilts, self._chernoff, line.t, eps, np.array([[self._period]])
-        )[0, 0]
+        alias = alias_bound(self._tilts, self._chernoff, line.t, eps, np.array([[self._period]]))[
+            0, 0
+        ]
         lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(alias - top)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf

@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition.inversion import Plan, sample_line
+from patchdp.composition.error_bars import ErrorBar
+from patchdp.composition.inversion import Line, Plan, compose, resample, sample_line
 from patchdp.composition.loss_law import Side
 from patchdp.composition.saddle import Saddle, saddle_for_delta, saddle_for_epsilon
 from patchdp.step import StepProfile
@@ -23,13 +24,23 @@ __all__ = [
     "ExactEngineError",
     "epsilon_estimate",
     "epsilon_estimate_many",
+    "epsilon_lower",
+    "epsilon_upper",
+    "epsilon_upper_many",
     "log_delta_estimate",
+    "log_delta_lower",
+    "log_delta_upper",
 ]
 
 Array = npt.NDArray[np.float64]
 
 _MOST_NODES = 1 << 15
 _ROWS = 256
+_DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
+_REFINEMENTS = (4.0, 8.0)
+_WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
+_CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
+_TOO_WIDE = "the exact engine's error bar exceeds 1e-6 of delta here; use method 'pld'"
 
 
 class ExactEngineError(ValueError):
@@ -111,27 +122,32 @@ def epsilon_estimate_many(
     logs = np.broadcast_to(np.asarray(log_delta, dtype=np.float64), (len(plans),))
     result = np.empty(len(plans))
     single = np.array([_is_single(plan, side) for plan in plans], dtype=bool)
-    for i in np.flatnonzero(single):
+    for i in map(int, np.flatnonzero(single)):
         result[i] = _single_epsilon(plans[i][0][0], logs[i : i + 1])[0]
     rest = np.flatnonzero(~single)
-    for i in range(0, len(rest), _ROWS):
-        rows = rest[i : i + _ROWS]
+    for first in range(0, len(rest), _ROWS):
+        rows = rest[first : first + _ROWS]
         saddle = saddle_for_delta([plans[j] for j in rows], logs[rows], side)
         result[rows] = _epsilon_at(saddle, logs[rows])
     return result
 
 
 def _epsilon_at(saddle: Saddle, log_delta: Array) -> Array:
-    epsilon = saddle.epsilon
-    line, done = sample_line(saddle.composition, saddle.t, epsilon, most_nodes=_MOST_NODES)
+    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
     _refuse_unless(done)
+    epsilon = _newton(line, saddle.epsilon, log_delta)
+    return np.where(saddle.found, np.maximum(epsilon, 0.0), 0.0)
+
+
+def _newton(line: Line, epsilon: Array, log_delta: Array) -> Array:
+    """The epsilon at which the sampled line has `log_delta`."""
     for _ in range(12):
         value, slope = line.log_delta(epsilon)
         step = (value - log_delta) / slope
         epsilon = epsilon - step
         if np.all(np.abs(step) <= 1e-15 * np.abs(epsilon) + 1e-300):
             break
-    return np.where(saddle.found, np.maximum(epsilon, 0.0), 0.0)
+    return epsilon
 
 
 def _refuse_unless(good: npt.NDArray[np.bool_]) -> None:
@@ -142,16 +158,146 @@ def _refuse_unless(good: npt.NDArray[np.bool_]) -> None:
         )
 
 
+def log_delta_upper(phases: Plan, epsilon: npt.ArrayLike) -> Array:
+    """A proved upper bound on log delta at each `epsilon >= 0`.
+
+    Args:
+      phases: Steps and how often each is taken.
+      epsilon: Any shape.
+
+    Raises:
+      ExactEngineError: The error bar exceeds 1e-6 of delta.
+    """
+    return _each(epsilon, lambda eps: _delta_bounds(phases, eps, "symmetric")[1])
+
+
+def log_delta_lower(phases: Plan, epsilon: npt.ArrayLike, side: Side) -> Array:
+    """A proved lower bound on log delta of one side at each `epsilon >= 0`.
+
+    Args:
+      phases: Steps and how often each is taken.
+      epsilon: Any shape.
+      side: Which law: both directions of an attainable pair bound any valid delta from below.
+
+    Raises:
+      ExactEngineError: The error bar exceeds 1e-6 of delta.
+    """
+    return _each(epsilon, lambda eps: _delta_bounds(phases, eps, side)[0])
+
+
 def epsilon_upper(phases: Plan, log_delta: npt.ArrayLike) -> Array:
-    """A certified upper bound on epsilon."""
-    raise ExactEngineError("the exact engine gives no certificate yet; use method 'pld'")
+    """A certified upper bound on epsilon: the exact value rounded up by the error bar.
+
+    Args:
+      phases: Steps and how often each is taken.
+      log_delta: Natural logarithm of delta, any shape.
+
+    Raises:
+      ExactEngineError: The error bar exceeds 1e-6 of delta.
+    """
+    return _each(log_delta, lambda goal: _epsilon_bound(phases, goal, "symmetric", upper=True))
 
 
 def epsilon_lower(phases: Plan, log_delta: npt.ArrayLike) -> Array:
-    """A certified lower bound on any valid epsilon."""
-    raise ExactEngineError("the exact engine gives no certificate yet; use method 'pld'")
+    """A certified lower bound on any valid epsilon, attained by the worst fixed execution.
+
+    The larger of both directions of the attainable pair, rounded down; 0 where there is none.
+
+    Args:
+      phases: Steps and how often each is taken.
+      log_delta: Natural logarithm of delta, any shape.
+
+    Raises:
+      ExactEngineError: Neither direction can be certified.
+    """
+    if not all(profile.attainable for profile, _ in phases):
+        return np.zeros(np.shape(log_delta))
+
+    def best(goal: float) -> float:
+        found, failure = [], None
+        for side in _DIRECTIONS[:1] if _is_single(phases, "forward") else _DIRECTIONS:
+            try:
+                found.append(_epsilon_bound(phases, goal, side, upper=False))
+            except ExactEngineError as error:
+                failure = error
+        if failure is not None and not found:
+            raise failure
+        return max(found)
+
+    return _each(log_delta, best)
 
 
-def log_delta_upper(phases: Plan, epsilon: npt.ArrayLike) -> Array:
-    """A certified upper bound on log delta."""
-    raise ExactEngineError("the exact engine gives no certificate yet; use method 'pld'")
+def epsilon_upper_many(plans: Sequence[Plan], log_delta: npt.ArrayLike) -> Array:
+    """`epsilon_upper` of many plans, shape `(len(plans),)`.
+
+    Args:
+      plans: Lists of phases.
+      log_delta: One value, or one for each plan.
+    """
+    logs = np.broadcast_to(np.asarray(log_delta, dtype=np.float64), (len(plans),))
+    pairs = zip(plans, logs, strict=True)
+    return np.array([float(epsilon_upper(plan, goal)) for plan, goal in pairs])
+
+
+def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
+
+
+def _bars(phases: Plan, saddle: Saddle, line: Line, side: Side) -> Iterator[ErrorBar]:
+    """Error bars of a line from finer and finer quadratures."""
+    for refinement in _REFINEMENTS:
+        tilt = saddle.composition.largest_tilt
+        fine = compose([phases], side, tilt, refinement=refinement)
+        yield ErrorBar(fine, resample(fine, line))
+
+
+def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
+    if _is_single(phases, side):
+        value = float(phases[0][0].log_delta(epsilon))
+        return value - _CLOSED_FORM, min(value + _CLOSED_FORM, 0.0)
+    eps = np.array([epsilon])
+    saddle = saddle_for_epsilon([phases], eps, side)
+    if not saddle.found[0]:
+        raise ExactEngineError(f"no saddle point at epsilon {epsilon:.6g}; use method 'pld'")
+    line, _ = sample_line(saddle.composition, saddle.t, eps, most_nodes=_MOST_NODES)
+    for bar in _bars(phases, saddle, line, side):
+        lower, upper = bar.bounds(epsilon)
+        if upper - lower < _WIDEST:
+            return lower, min(upper, 0.0)
+    raise ExactEngineError(_TOO_WIDE)
+
+
+def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> float:
+    if _is_single(phases, side):
+        return _single_bound(phases[0][0], goal, upper)
+    logs = np.array([goal])
+    saddle = saddle_for_delta([phases], logs, side)
+    if not saddle.found[0]:
+        if upper:
+            raise ExactEngineError(f"no saddle point at log delta {goal:.6g}; use method 'pld'")
+        return 0.0
+    line, _ = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+    start = float(_newton(line, saddle.epsilon, logs)[0])
+    for bar in _bars(phases, saddle, line, side):
+        epsilon = max(start, 0.0)
+        for _ in range(8):
+            low, high = bar.bounds(epsilon)
+            if not high - low < _WIDEST:
+                break
+            if upper and high <= goal:
+                return epsilon
+            if not upper and (low >= goal or epsilon == 0.0):
+                return epsilon if low >= goal else 0.0
+            slope = float(line.log_delta(np.array([epsilon]))[1][0])
+            miss = (high - goal) if upper else (low - goal)
+            epsilon = max(epsilon - 1.5 * miss / slope, 0.0) if miss else epsilon
+            epsilon = float(np.nextafter(epsilon, np.inf if upper else 0.0))
+    raise ExactEngineError(_TOO_WIDE)
+
+
+def _single_bound(profile: StepProfile, goal: float, upper: bool) -> float:
+    """The epsilon of the closed form, rounded to the safe side."""
+    moved = np.array([goal - _CLOSED_FORM if upper else goal + _CLOSED_FORM])
+    epsilon = float(_single_epsilon(profile, moved)[0])
+    return epsilon * (1 + 1e-15) if upper else epsilon * (1 - 2e-15)

@@ -108,8 +108,8 @@ def small_exp(u: Array) -> Array:
 class LossLaw:
     """Discretised laws of the loss, one row per step: nodes `loss` of mass `exp(log_mass)`.
 
-    The remaining mass sits at loss 0. For the symmetric side, node `j + n/2` is the mirror image of node
-    `j`: loss `-loss[j]`, mass `mass[j] e^{-loss[j]}`.
+    The remaining mass sits at loss 0. For the symmetric side, node `j + n/2` is the mirror image
+    of node `j`: loss `-loss[j]`, mass `mass[j] e^{-loss[j]}`.
 
     Args:
       loss, log_mass: Shape `(steps or 1, n)`.

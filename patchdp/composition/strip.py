@@ -37,24 +37,26 @@ def widest_mean(law: LossLaw) -> float:
 
 @dataclass(frozen=True)
 class Remainder:
-    """`|quadrature error| <= size * e^{growth y}` on `Re z = t`, for each ellipse, against `M(t)`.
+    """Bounds on the Gauss-Legendre error of sums on `Re z = t`, relative to `M(t)`.
 
-    Args:
-      moment: For sums whose terms vanish like `L^2`, to be scaled by the caller.
-      mass: For sums of masses.
-      growth: Exponential growth with `y = Im z`.
+    For each ellipse a list of panels whose errors are at most `e^{level + growth |Im z|}`.
     """
 
-    moment: Array
-    mass: Array
-    growth: Array
+    moments: list[Array]
+    masses: list[Array]
+    growths: list[Array]
 
-    def at(self, y: Array, *, mass: bool = False) -> Array:
-        """The smallest bound over the ellipses at each `y`, shape of `y`."""
-        size = self.mass if mass else self.moment
-        with np.errstate(divide="ignore"):
-            logs = np.log(size) + self.growth * y[..., None]
-        return np.asarray(np.exp(np.minimum(np.min(logs, axis=-1), 300.0)))
+    def moment(self, y: Array) -> Array:
+        """For sums whose terms vanish like `L^2`, up to the caller's factor; `y` is sorted."""
+        logs = [
+            np.logaddexp.reduce(level + growth * y[:, None], axis=1)
+            for level, growth in zip(self.moments, self.growths, strict=True)
+        ]
+        return np.exp(np.minimum(np.min(logs, axis=0), 300.0))
+
+    def mass(self) -> float:
+        """For sums of masses at `y = 0`."""
+        return float(np.exp(min(np.logaddexp.reduce(level) for level in self.masses)))
 
 
 def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
@@ -72,55 +74,72 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
     panels = round((reach - start) / (2 * half))
     x = start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1)
     centres = pad + _PER_HALF * (2 * np.arange(panels) + 1)
+    parts = [_Grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
     moments, masses, growths = [], [], []
-    parts = [_on_grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
     for rho in _ELLIPSES:
         a = 0.5 * half * (rho - 1 / rho)
         theta = mu * a
         if theta > _STEEPEST:
             continue
-        slack = -np.log(np.cos(theta))
         window = 2 * int(np.ceil(_PER_HALF * 0.5 * (rho + 1 / rho)) + 1) + 1
         steep = np.abs(x) + mu + 2 * mu * (t + 1) + 2 * (2 * mu + 1 / a)
         factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
-        factor = factor + 0.5 * a * a + (t + 1) * slack - log_m
-        moment = mass = 0.0
-        for log_density, loss, kick in parts:
-            excess = (np.abs(np.expm1(np.minimum(loss, 50.0))) + a * kick) / np.cos(0.5 * theta)
-            small = excess <= 0.5
-            size = np.where(small, 1.39 * excess, np.abs(loss) + slack + 2 * theta)
-            level = factor + log_density + 0.5 * spacing * steep
-            top = ndimage.maximum_filter1d(level + 2 * np.log(size), window)[centres]
-            moment += float(np.sum(np.exp(top)))
-            mass += float(np.sum(np.exp(ndimage.maximum_filter1d(level, window)[centres])))
+        factor += 0.5 * a * a - (t + 1) * np.log(np.cos(theta)) - log_m
+        moment, mass, growth = [], [], []
+        for part in parts:
+            turn = a * part.slope(a, theta)
+            level = factor + part.log_density + 0.5 * spacing * steep
+            squared = level + 2 * np.log(np.abs(part.loss) + turn)
+            bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
+            turn = np.minimum(turn * bend, 2 * theta)
+            moment.append(ndimage.maximum_filter1d(squared, window)[centres])
+            mass.append(ndimage.maximum_filter1d(level, window)[centres])
+            growth.append(ndimage.maximum_filter1d(turn, window)[centres])
             # What lies beyond the nodes: the log-density falls at least at rate `fall`.
-            end = len(x) - 1 - pad
-            for edge in [end] if law.folded else [end, pad]:
-                fall = max(reach - mu * (1 + 2 * t) - 4 * mu - 2 / reach, 1e-3)
-                beyond = np.exp(log_density[edge] - log_m) / fall
-                moment += float(beyond * np.square(loss[edge]))
-                mass += float(beyond)
-        moments.append(moment)
-        masses.append(mass)
-        growths.append(2 * theta)
-    return Remainder(np.array(moments), np.array(masses), np.array(growths))
+            for edge in [-1 - pad] if law.folded else [-1 - pad, pad]:
+                size = float(np.abs(part.loss[edge]))
+                fall = reach - mu * (1 + 2 * max(t, 1.0)) - min(4 * mu + 2 / reach, 4 * mu / size)
+                rest = float(part.log_density[edge]) - log_m
+                beyond = rest - np.log(fall) if fall > 0.1 else np.inf
+                moment.append(np.array([beyond + 2 * np.log(size)]))
+                mass.append(np.array([beyond]))
+                growth.append(np.zeros(1))
+        moments.append(np.concatenate(moment))
+        masses.append(np.concatenate(mass))
+        growths.append(np.concatenate(growth))
+    return Remainder(moments, masses, growths)
 
 
-def _on_grid(
-    pair: MixturePair, weight: float, law: LossLaw, t: float, x: Array
-) -> tuple[Array, Array, Array]:
-    """Log of the tilted density's bound, loss, and `d|e^L - 1|/d|Im x|` on a grid."""
-    log_q, loss = (v[0] for v in Pairs([pair]).log_q_and_loss(x[None, :]))
-    own = log_q if law.side == "backward" else log_q + loss
-    signed = -loss if law.side == "backward" else loss
-    if law.folded:
-        log_density = log_q + 0.5 * loss + (t + 0.5) * np.abs(loss)
-    else:
-        log_density = own + np.maximum(np.maximum(t * signed, 0.0), -signed)
-    gain, shift = np.array(pair.gains), np.array(pair.shifts)
-    log_mixture = log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
-    rise = 2 * float(np.sum(gain * shift * np.exp(-0.5 * np.square(shift))))
-    return log_density + np.log(weight), loss, rise * np.exp(-log_mixture)
+class _Grid:
+    """One part of a step on a grid of real positions, and bounds at `x + ia` from it."""
+
+    def __init__(self, pair: MixturePair, weight: float, law: LossLaw, t: float, x: Array) -> None:
+        log_q, loss = (v[0] for v in Pairs([pair]).log_q_and_loss(x[None, :]))
+        own = log_q if law.side == "backward" else log_q + loss
+        signed = -loss if law.side == "backward" else loss
+        if law.folded:
+            log_density = log_q + 0.5 * loss + (t + 0.5) * np.abs(loss)
+        else:
+            log_density = own + np.maximum(np.maximum(t * signed, 0.0), -signed)
+        self.log_density = log_density + np.log(weight)
+        self.loss = loss
+        gain, shift = np.array(pair.gains), np.array(pair.shifts)
+        log_mixture = log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
+        at = np.abs(x)[:, None] * shift
+        # derivative of P - Q over Q e^L = P: sum gains 2 s cosh(s x) e^{-s^2/2} / P
+        cosh = np.log(gain * shift) - 0.5 * np.square(shift) + at + np.log1p(np.exp(-2 * at))
+        rise = np.logaddexp.reduce(cosh, axis=1) - log_mixture - loss
+        self._rise = np.exp(np.minimum(rise, 700.0))
+        self._excess = np.abs(np.expm1(np.minimum(-loss, 700.0)))
+        self._mean = max(abs(m) for m in pair.q_means)
+        self._widest = widest_mean(law)
+
+    def slope(self, a: float, theta: float) -> Array:
+        """A bound on `|L'(x + is)|`, `|s| <= a`: `L' = (E' - ...)/(1 + E)`, `E = (P - Q)/Q`."""
+        narrow = np.cos(0.5 * theta)
+        size = (self._excess + a * self._rise) / narrow
+        near = (self._rise + self._mean * size) / narrow
+        return np.asarray(np.minimum(near, 2 * self._widest) / np.cos(theta))
 
 
 def _turning(pair: MixturePair, x: Array, a: float) -> Array:
@@ -204,6 +223,6 @@ class OscillationBound:
             edge = self._first * np.minimum(a, a / (y[:, None, None] * first_rate + 1e-300))
             gain = self._suffix - lift * (suffix + edge)
             kept = np.sum(np.maximum(np.max(gain, axis=2), 0.0), axis=1)
-            kept = kept - lift * self._last * (a + 1.0) - self._mass_error
+            kept = kept * (1 - 1e-9) - lift * self._last * (a + 1.0) - self._mass_error
             best = np.minimum(best, 1.0 - kept)
         return np.asarray(np.maximum(best, 0.0))
