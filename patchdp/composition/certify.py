@@ -55,12 +55,11 @@ class Certificate:
     points: int
 
 
-def _masses(
-    phases: Phases, interval: float, log_delta: float, further: float = 0.0
-) -> list[tuple[LossMasses, int]]:
-    """Masses whose tails, beyond what may be given away, reach `further` standard deviations."""
+def _masses(phases: Phases, interval: float, log_delta: float) -> list[tuple[LossMasses, int]]:
     log_tail = log_delta - math.log(sum(count for _, count in phases)) - _GIVEN_AWAY
-    log_tail = -0.5 * (math.sqrt(-2.0 * log_tail) + further) ** 2
+    # Three standard deviations further: where one step decides delta alone, its tilted law must
+    # not run into the end of the grid.
+    log_tail = -0.5 * (math.sqrt(-2.0 * log_tail) + 3.0) ** 2
     return [(loss_masses(p, interval=interval, log_tail=log_tail), count) for p, count in phases]
 
 
@@ -70,6 +69,7 @@ def discretise(
     tolerance: float,
     log_delta: float | None = None,
     epsilon: float | None = None,
+    coarsest: float = math.inf,
 ) -> tuple[list[tuple[LossMasses, int]], float, float]:
     """The coarsest masses whose rounding costs at most `tolerance`, and a good tilt.
 
@@ -81,12 +81,13 @@ def discretise(
       phases: Steps and counts.
       tolerance: Allowed excess, relative to epsilon or, where epsilon is given, to delta.
       log_delta, epsilon: The question, one of the two.
+      coarsest: Largest interval to try.
     """
     goal = log_delta if log_delta is not None else -_GIVEN_AWAY
     largest = max(largest_loss(p, goal - math.log(n) - _GIVEN_AWAY) for p, n in phases)
-    interval, further = largest / 64, 0.0
+    interval = min(largest / 64, coarsest)
     while largest / interval < tilted.MAX_POINTS / 4:
-        masses = _masses(phases, interval, goal, further)
+        masses = _masses(phases, interval, goal)
         tilt = tilted.saddle(masses, log_delta=log_delta, epsilon=epsilon)
         if tilt * interval > 2.0:  # far too coarse to aim a tilt: one point would carry all mass
             interval *= 0.5
@@ -95,15 +96,11 @@ def discretise(
         if epsilon is not None and not goal - 60.0 < estimate - 1.0 < goal + 2.0:
             goal = estimate - 2.0  # the tails were cut for another delta
             continue
-        rises = [
-            (m.log_mgf(tilt) - log_mgf(p, tilt)) * n
+        # Compared up to the end of the grid: what lies beyond would hide the rise.
+        rise = sum(
+            max(m.log_mgf(tilt) - log_mgf(p, tilt, top=m.interval * (m.size - 1)), 0.0) * n
             for (m, n), (p, _) in zip(masses, phases, strict=True)
-        ]
-        if min(rises) < -1e-3 and further < 12.0:
-            # One step decides delta alone, and its tilted law crosses the end of the grid.
-            further += 3.0
-            continue
-        rise = sum(max(r, 0.0) for r in rises)
+        )
         # At epsilon near 0 what counts is delta itself.
         wanted = tolerance if epsilon is not None else tolerance * max(tilt * at, 1.0)
         if rise <= wanted:
@@ -138,8 +135,10 @@ def _round_up(value: float) -> float:
     )
 
 
-def _epsilon(phases: Phases, log_delta: float, tolerance: float) -> Certificate:
-    masses, tilt, goal = discretise(phases, tolerance=tolerance, log_delta=log_delta)
+def _epsilon(phases: Phases, log_delta: float, tolerance: float, coarsest: float) -> Certificate:
+    masses, tilt, goal = discretise(
+        phases, tolerance=tolerance, log_delta=log_delta, coarsest=coarsest
+    )
     size, interval = max(m.size for m, _ in masses), masses[0][0].interval
     google = _google(masses, log_delta)
     if google is not None:
@@ -170,11 +169,12 @@ def epsilon_upper(
     Raises:
       GridTooLarge: No grid within the memory cap reaches the tolerance.
     """
-    spent = tolerance / 2
-    previous = math.inf
+    # A quarter of it is spent on the grid at first: what is left absorbs the other bounds.
+    spent = tolerance / 4
+    previous = coarsest = math.inf
     while True:
         try:
-            found = _epsilon(phases, log_delta, spent)
+            found = _epsilon(phases, log_delta, spent, coarsest)
         except tilted.GridTooLarge as error:
             hint = "" if reference is None else f"; the exact value is about {reference:.8g}"
             raise tilted.GridTooLarge(f"{error}{hint}") from None
@@ -188,7 +188,8 @@ def epsilon_upper(
                 f"more than {tolerance:g} above the exact value of about {goal:.8g}; "
                 "ask for a larger tolerance"
             )
-        previous, spent = found.value, spent / 4
+        # The estimate of the cost is that of a saddle point; where it is off, halve regardless.
+        previous, spent, coarsest = found.value, spent / 4, found.interval / 2
 
 
 def log_delta_upper(

@@ -196,7 +196,7 @@ def loss_masses(profile: StepProfile, *, interval: float, log_tail: float) -> Lo
     >>> from patchdp.step import fixed_size_pair
     >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
     >>> loss_masses(step, interval=0.1, log_tail=-50.0).size
-    108
+    106
 
     Args:
       profile: The step.

@@ -4,7 +4,7 @@
 >>> from patchdp.step import StepProfile, fixed_size_pair
 >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
 >>> pld = privacy_loss_distribution([(loss_masses(step, interval=1e-3, log_tail=-60.0), 1)])
->>> round(pld.get_delta_for_epsilon(1.0), 4)
+>>> round(float(pld.get_delta_for_epsilon(1.0)), 4)
 0.1269
 """
 

@@ -30,11 +30,13 @@ def _log_sinh(y: Array) -> Array:
         return y + np.log(-np.expm1(-2.0 * y)) - math.log(2.0)
 
 
-def _log_excess_moment(pair: MixturePair, t: float) -> float:
+def _log_excess_moment(pair: MixturePair, t: float, top: float) -> float:
     # (e^{tL} - 1) P + (e^{-tL} - 1) Q = 4 Q e^{L/2} sinh(tL/2) sinh((t+1)L/2): no cancellation.
     far = max(pair.shifts)
     # L(x) <= 2 far x, so beyond this point the integrand holds less than e^-60 in all.
     end = far * (1 + 2 * t) + math.sqrt(2 * (2 * far * far * t * (t + 1) + 60.0))
+    if math.isfinite(top):
+        end = min(end, float(pair.position(top)))
     # L is analytic within pi/(2 far) of the real axis; the normal density varies on scale 1.
     width = min(0.8, 1.2 / far)
     edges = np.linspace(0.0, end, math.ceil(end / width) + 1)
@@ -46,7 +48,7 @@ def _log_excess_moment(pair: MixturePair, t: float) -> float:
     return float(special.logsumexp(terms, b=weights))
 
 
-def log_mgf(profile: StepProfile, t: float) -> float:
+def log_mgf(profile: StepProfile, t: float, *, top: float = math.inf) -> float:
     """`log E[e^{tL}]` of the symmetric loss of one step, for `t > 0`, to about 1e-13.
 
     >>> from patchdp.step import StepProfile, poisson_pair
@@ -59,8 +61,9 @@ def log_mgf(profile: StepProfile, t: float) -> float:
     Args:
       profile: The step.
       t: Exponent, above 0 (the Rényi order minus 1).
+      top: Losses beyond `top`, in size, are counted as 0.
 
     Source: `docs/theory.md`, "Rényi curve"; arXiv:1702.07476 for the Rényi order.
     """
-    logs = [math.log(w) + _log_excess_moment(pair, t) for w, pair in profile.parts]
+    logs = [math.log(w) + _log_excess_moment(pair, t, top) for w, pair in profile.parts]
     return float(np.logaddexp(0.0, special.logsumexp(logs)))
