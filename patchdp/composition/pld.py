@@ -84,5 +84,6 @@ def rounding_bound(masses: LossMasses, count: int, points: int) -> float:
     spectrum = count * per_step * growth * (raised + floor)
     error = math.sqrt(float(weight @ np.square(spectrum)))
     error += fft_unit(length) * math.sqrt(float(weight @ np.square(raised + floor)))
-    # Masses are known to RELATIVE_ERROR each, and sum to 1.
-    return error + math.expm1(count * RELATIVE_ERROR) + 1e-15
+    # Masses are known to RELATIVE_ERROR each, and sum to 1. The engine cuts off TAIL, and reads a
+    # number off by adding up P-masses and Q-masses one by one.
+    return error + math.expm1(count * RELATIVE_ERROR) + TAIL + 2 * points * _UNIT

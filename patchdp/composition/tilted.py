@@ -103,6 +103,7 @@ class ComposedMasses:
         body = float(weights @ values)
         total = body + self.error * float(np.linalg.norm(weights))
         log_inside = self.log_scale - self.tilt * epsilon + peak + math.log(total) + self.slack
+        log_inside += _UNIT * len(values)  # summing so many positive terms
         sharp = total < 1.001 * body and self.log_outside < log_inside - 7.0
         return float(min(np.logaddexp(log_inside, self.log_outside), 0.0)), sharp
 
@@ -295,6 +296,8 @@ def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses
     weight[0] = 1.0
     error = math.sqrt(float(weight @ np.square(power_error)) / points)
     error += unit * math.sqrt(float(weight @ np.square(magnitude)) / points)
+    slack = total_steps * (RELATIVE_ERROR + 4 * _UNIT * worst_exponent)
+    slack += 4 * _UNIT * abs(log_scale) + 1e-13
     offset = (first - shift) % points
     window = np.roll(tilted, -offset)[: last - first + 1]
     return ComposedMasses(
@@ -304,8 +307,6 @@ def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses
         tilted=np.maximum(window, 0.0),
         log_scale=log_scale,
         error=error,
-        slack=total_steps * (RELATIVE_ERROR + 4 * _UNIT * worst_exponent)
-        + 4 * _UNIT * abs(log_scale)
-        + 1e-13,
-        log_outside=float(np.logaddexp(log_tail, log_infinity)),
+        slack=slack,
+        log_outside=float(np.logaddexp(log_tail, log_infinity)) + slack,
     )
