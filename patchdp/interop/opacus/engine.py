@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from patchdp import _checks
 from patchdp.guarantee import Method
-from patchdp.interop.opacus.accountant import PatchAccountant
+from patchdp.interop.opacus.accountant import PatchAccountant, certified_epsilon
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling
 from patchdp.interop.opacus.guard import CheckReport, PatchPrivacyWarning, check
 from patchdp.interop.opacus.samplers import PassCounter, match, recognise, replace_batches
@@ -75,9 +75,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         secure_mode: bool = False,
         **training: Any,
     ) -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Full backward hook", category=FutureWarning)
-            super().__init__(accountant=PatchAccountant.name, secure_mode=secure_mode)
+        super().__init__(accountant=PatchAccountant.name, secure_mode=secure_mode)
         self.image = image
         self.patch = patch
         self.sampling = sampling
@@ -205,9 +203,14 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
             plan = claim.plan(sampling=scheme, noise_multiplier=1.0, steps=count * batches)
         else:
             plan = claim.plan(sampling=Shuffle(), noise_multiplier=1.0, epochs=count)
-        return plan.solve(
-            "noise_multiplier", epsilon=epsilon, delta=delta, method=method
-        ).noise_multiplier
+        aim = _checks.positive("epsilon", epsilon)
+        while True:
+            found = plan.solve("noise_multiplier", epsilon=aim, delta=delta, method=method)
+            # What get_epsilon will say, which may certify a little less sharply than solve.
+            said = certified_epsilon(found, delta, method=method)
+            if said <= epsilon:
+                return found.noise_multiplier
+            aim *= epsilon / said
 
     @functools.cached_property
     def _poisson(self) -> bool:

@@ -208,10 +208,10 @@ def _arrays(item: Any) -> list[Any]:
 @contextmanager
 def _same_random_numbers_after() -> Iterator[None]:
     """Leave torch's, numpy's and Python's random numbers as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)
+            np.random.set_state(numpy)  # noqa: NPY002

@@ -11,6 +11,7 @@ FixedSize(batch_size=4, dataset_size=10)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sized
 from fractions import Fraction
 from typing import Any
@@ -70,7 +71,7 @@ class FixedSizeBatchSampler(Sampler):  # type: ignore[misc]
         self.generator = generator
 
     def __len__(self) -> int:
-        return -(-self.sampling.dataset_size // self.sampling.batch_size)
+        return math.ceil(self.sampling.dataset_size / self.sampling.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for _ in range(len(self)):

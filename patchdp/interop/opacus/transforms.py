@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -82,12 +83,9 @@ def first_size(dataset: Any, found: Found) -> tuple[int, int] | None:
             sizes.append(size)
         return inputs[0] if len(inputs) == 1 else inputs
 
-    with _Replaced(found, look):
-        try:
-            dataset[0]
-        except Exception:
-            # What follows the transform may not cope with an untransformed image: no matter.
-            pass
+    # What follows the transform may not cope with an untransformed image: no matter.
+    with _Replaced(found, look), contextlib.suppress(Exception):
+        dataset[0]
     return sizes[0] if sizes else None
 
 
