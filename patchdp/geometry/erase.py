@@ -149,7 +149,7 @@ class RandomErasing(Crop):
         area = (height * width * self.scale[0], height * width * self.scale[1])
         # The ratio of this transform is height over width: the table the other way round.
         table = rounded_sides(area=area, ratio=self.ratio, height=width - 1, width=height - 1).T
-        fits = math.fsum(table.ravel())
+        fits = float(table.sum())
         # A box with a side of 0 is drawn and erases nothing.
         rows, columns = np.nonzero(table[1:, 1:])
         boxes = table[rows + 1, columns + 1]

@@ -111,9 +111,9 @@ class WindowLaw:
         terms = np.array(self.weights, dtype=np.float64)
         for axis, row in enumerate(keys):
             terms = terms * self._shares(axis, row)[0, self.index[:, axis]]
-        # Each product has a few roundings; the sum is correctly rounded.
-        error = (self.slack + (len(keys) + 6) * 2.0**-52) * math.fsum(np.abs(terms))
-        return min(1.0, max(0.0, math.fsum(terms) + error))
+        # Each product has a few roundings; pairwise sums have fewer than 16 + log2(terms).
+        error = (self.slack + 64 * 2.0**-52) * float(np.abs(terms).sum())
+        return min(1.0, max(0.0, float(terms.sum()) + error))
 
     def outer(self, keys: Sequence[Counts]) -> Floats:
         """Hit probabilities of all boxes with the given keys along each axis: one axis each."""

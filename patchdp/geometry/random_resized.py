@@ -66,7 +66,7 @@ class RandomResizedCrop(Crop):
         table = _sides(_two_axes(image), self.scale, self.ratio)
         table = table.copy()
         table[0, :] = table[:, 0] = 0.0
-        fits = math.fsum(table.ravel())
+        fits = float(table.sum())
         if fits == 0:
             return table
         # Geometric series: the first of the attempts that fits.
@@ -97,7 +97,7 @@ class RandomResizedCrop(Crop):
         )
         index = np.stack([np.append(row, len(heights)), np.append(column, len(widths))], axis=1)
         table = _sides(_two_axes(image), self.scale, self.ratio)
-        missed = max(0.0, 1.0 - math.fsum(table[1:, 1:].ravel())) ** self.attempts
+        missed = max(0.0, 1.0 - float(table[1:, 1:].sum())) ** self.attempts
         weights = np.append(sides[rows, columns], missed)
         return (
             WindowLaw(

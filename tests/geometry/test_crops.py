@@ -14,6 +14,7 @@ from patchdp.geometry import (
     CenterCrop,
     Crop,
     Cutout,
+    FiveCrop,
     FixedCrop,
     GridCrop,
     NestedCrop,
@@ -25,6 +26,7 @@ from patchdp.geometry import (
     RandomSizeCrop,
     Resize,
     ResizedCrop,
+    TenCrop,
     Views,
     WholeImage,
     hit_probability,
@@ -107,6 +109,14 @@ def cutout(rng: random.Random, image: tuple[int, ...]) -> Cutout:
     return Cutout(crop, hole, probability=rng.choice((1, 0.5, Fraction(1, 3))))
 
 
+def five(rng: random.Random, image: tuple[int, ...]) -> FiveCrop | WholeImage:
+    if len(image) != 2:
+        return WholeImage()
+    kind = rng.randint(0, 2)
+    size = some_size(rng, image)
+    return FiveCrop(size) if kind == 2 else TenCrop(size, vertical_flip=bool(kind))
+
+
 def whole(rng: random.Random, image: tuple[int, ...]) -> WholeImage:
     return WholeImage()
 
@@ -123,6 +133,7 @@ MAKERS = (
     coin,
     views_of_coins,
     cutout,
+    five,
     whole,
 )
 

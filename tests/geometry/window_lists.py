@@ -15,6 +15,7 @@ from patchdp.geometry import (
     CenterCrop,
     Crop,
     Cutout,
+    FiveCrop,
     FixedCrop,
     GridCrop,
     NestedCrop,
@@ -23,6 +24,7 @@ from patchdp.geometry import (
     RandomCrop,
     RandomSizeCrop,
     ResizedCrop,
+    TenCrop,
     Views,
     WholeImage,
 )
@@ -91,6 +93,27 @@ def _fixed(crop: FixedCrop, image: tuple[int, ...]) -> Windows:
 def _centre(crop: CenterCrop, image: tuple[int, ...]) -> Windows:
     corner = [max(0, round((n - c) / 2)) for n, c in zip(image, crop.size, strict=True)]
     return [(Fraction(1), _box(image, tuple(corner), crop.size))]
+
+
+def _five(crop: FiveCrop, image: tuple[int, ...]) -> Windows:
+    pictures = [np.arange(image[0] * image[1]).reshape(image)]
+    if isinstance(crop, TenCrop):
+        pictures.append(pictures[0][::-1] if crop.vertical_flip else pictures[0][:, ::-1])
+    h, w = crop.size
+    top, left = round((image[0] - h) / 2), round((image[1] - w) / 2)
+    shown: set[int] = set()
+    for picture in pictures:
+        for part in (
+            picture[:h, :w],
+            picture[:h, -w:],
+            picture[-h:, :w],
+            picture[-h:, -w:],
+            picture[top : top + h, left : left + w],
+        ):
+            shown.update(part.ravel().tolist())
+    seen = np.zeros(image[0] * image[1], dtype=bool)
+    seen[list(shown)] = True
+    return [(Fraction(1), seen.reshape(image))]
 
 
 def _grid(crop: GridCrop, image: tuple[int, ...]) -> Windows:
@@ -231,6 +254,8 @@ KERNELS: dict[str, tuple[Callable[[float], float], int]] = {
 LISTS: dict[type[Crop], Callable[..., Iterable[tuple[Fraction, Seen]]]] = {
     RandomCrop: _random_crop,
     WholeImage: _whole,
+    FiveCrop: _five,
+    TenCrop: _five,
     FixedCrop: _fixed,
     CenterCrop: _centre,
     GridCrop: _grid,
