@@ -25,6 +25,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from patchdp import _checks
+from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import (
     CenterCrop,
     Crop,
@@ -39,6 +40,7 @@ from patchdp.geometry.patch import PrivatePatch
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
     PixelNoise,
+    Poisson,
     Sampling,
     Shuffle,
     StepProfile,
@@ -244,6 +246,20 @@ class TrainingPlan(Guarantee):
             return ()
         return ((self.step, self.applications),)
 
+    @property
+    def optimal_steps(self) -> tuple[tuple[OptimalStep, int], ...] | None:
+        if self.images_per_person > 1 or self.views_clipped in ("summed", "averaged"):
+            return None
+        if not self.phases:
+            return ()
+        step = OptimalStep(
+            "poisson" if isinstance(self.sampling, Poisson) else "fixed",
+            rate=self.sampling.probability,
+            inclusion=self.hit_probability,
+            mu=math.nextafter(1 / self.noise_multiplier, math.inf),
+        )
+        return ((step, self.applications),)
+
     def replace(self, **changes: Any) -> TrainingPlan:
         """A plan that differs in the named fields; giving steps drops epochs and vice versa."""
         if changes.get("steps") is not None:
@@ -319,6 +335,16 @@ class Composition(Guarantee):
             for step, count in plan.phases:
                 counts[step] = counts.get(step, 0) + count
         return () if self.noiseless else tuple(counts.items())
+
+    @property
+    def optimal_steps(self) -> tuple[tuple[OptimalStep, int], ...] | None:
+        found: list[tuple[OptimalStep, int]] = []
+        for plan in self.plans:
+            steps = plan.optimal_steps
+            if steps is None:
+                return None
+            found += steps
+        return tuple(found)
 
     @property
     def noiseless(self) -> bool:

@@ -15,14 +15,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from dp_accounting.rdp import compute_epsilon
+from scipy import optimize
 
 from patchdp.step.moments import log_mgf
 from patchdp.step.profile import StepProfile
 
-__all__ = ["ORDERS", "curve", "epsilon"]
+__all__ = ["curve", "epsilon"]
 
-# Dense where long runs find their best order, out to orders that tiny deltas and rates want.
-ORDERS = tuple(1 + np.geomspace(1e-2, 4096, 160))
+# Where the best order is looked for, as its distance from 1.
+_LEAST, _MOST = 1e-3, 1e6
 # The moments are accurate to about 1e-13; the curve is raised by this much to stay above them.
 _MARGIN = 1e-12
 
@@ -59,11 +60,24 @@ def curve(
     return np.asarray(np.array(totals).reshape(alphas.shape) / (alphas - 1) * (1 + _MARGIN))
 
 
-def epsilon(
-    phases: Sequence[tuple[StepProfile, int]],
-    delta: float,
-    orders: Sequence[float] = ORDERS,
-) -> float:
+def best_orders(phases: Sequence[tuple[StepProfile, int]], delta: float) -> list[float]:
+    """A few orders around the one whose conversion gives the smallest epsilon at `delta`."""
+
+    def converted(log_t: float) -> float:
+        t = math.exp(log_t)
+        total = sum(count * log_mgf(profile, t) for profile, count in phases)
+        return (total - math.log(delta) - math.log1p(t)) / t + math.log(t / (1 + t))
+
+    found = optimize.minimize_scalar(
+        converted,
+        bounds=(math.log(_LEAST), math.log(_MOST)),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    return [1 + float(t) for t in math.exp(found.x) * np.geomspace(0.9, 1.1, 5)]
+
+
+def epsilon(phases: Sequence[tuple[StepProfile, int]], delta: float) -> float:
     """Epsilon at `delta` by dp-accounting's conversion of the Rényi curve.
 
     >>> from patchdp.step import StepProfile, fixed_size_pair
@@ -71,5 +85,6 @@ def epsilon(
     >>> 4.3 < epsilon([(step, 1)], 1e-5) < 4.9
     True
     """
-    value, _ = compute_epsilon(list(orders), list(curve(phases, orders)), delta)
+    orders = best_orders(phases, delta)
+    value, _ = compute_epsilon(orders, list(curve(phases, orders)), delta)
     return float(value) if math.isfinite(value) else math.inf
