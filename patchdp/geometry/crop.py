@@ -38,6 +38,11 @@ class Crop(ABC):
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         """The laws of the independent windows this crop is made of, on an image of that size."""
 
+    def plain(self, image: Size) -> tuple[AxisWindows, ...] | None:
+        """The uniform windows along each axis, where the crop is one window and no more."""
+        laws = self.laws(image)
+        return laws[0].plain if len(laws) == 1 else None
+
     def combine(self, probabilities: Sequence[T]) -> T:
         """The hit probability of the crop from those of its `laws`, strictly increasing in each.
 
@@ -97,6 +102,9 @@ class RandomCrop(Crop):
                 size, last = length + before + after, -before
             laws.append(AxisWindows(size, -before, last))
         return tuple(laws)
+
+    def plain(self, image: Size) -> tuple[AxisWindows, ...] | None:
+        return self.windows(image) if self.padding_mode == "constant" else None
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         windows = self.windows(image)

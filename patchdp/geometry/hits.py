@@ -172,9 +172,9 @@ def as_images(image: ImageSizes) -> list[Size]:
 
 
 def _worst(image: Size, crop: Crop, patch: PrivatePatch) -> Inclusion:
-    laws = crop.laws(image)
+    windows = crop.plain(image)
+    laws = () if windows is not None else crop.laws(image)
     shape, corners = _extent(image, patch)
-    windows = laws[0].plain if len(laws) == 1 else None
     if isinstance(patch, Patch):
         if windows is None:
             return Inclusion(*worst_box(crop, laws, shape, corners), image, True)

@@ -55,8 +55,7 @@ class NestedCrop(Crop):
 
 
 def _windows(crop: Crop, image: Size) -> tuple[AxisWindows, ...]:
-    laws = crop.laws(image)
-    plain = laws[0].plain if len(laws) == 1 else None
+    plain = crop.plain(image)
     if plain is None or crop.combine([0.25]) != 0.25:
         raise ValueError(f"a nested crop is made of single windows of known size, got {crop!r}")
     return plain

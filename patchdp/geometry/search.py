@@ -75,22 +75,24 @@ class _Search:
     def front(self, axis: int) -> Counts:
         """Places on one axis whose keys no other place exceeds."""
         rows = np.concatenate(self.keys[axis], axis=1)
-        monotone = all(law.monotone for law in self.laws)
-        if monotone:
-            ideal = (rows == rows.max(axis=0)).all(axis=1)
-            if ideal.any():
-                return np.array([int(ideal.argmax())], dtype=np.int64)
-        distinct, first = np.unique(rows, axis=0, return_index=True)
-        if not monotone:
+        if not all(law.monotone for law in self.laws):
+            _, first = np.unique(rows, axis=0, return_index=True)
             return np.sort(first).astype(np.int64)
-        # From the largest sum down, a row can only be exceeded by one that was kept before it.
+        ideal = (rows == rows.max(axis=0)).all(axis=1)
+        if ideal.any():
+            return np.array([int(ideal.argmax())], dtype=np.int64)
+        # From the largest sum down, a row can only be exceeded by one that was kept before it; of
+        # equal rows the first is kept. A few columns settle most comparisons.
+        few = slice(None, None, 1 + rows.shape[1] // 64)
         kept: list[int] = []
-        best = np.empty_like(distinct)
-        for row in np.argsort(-distinct.sum(axis=1), kind="stable"):
-            if not (best[: len(kept)] >= distinct[row]).all(axis=1).any():
-                best[len(kept)] = distinct[row]
-                kept.append(int(row))
-        return np.sort(first[kept]).astype(np.int64)
+        best, best_few = np.empty_like(rows), np.empty_like(rows[:, few])
+        for place in np.argsort(-rows.sum(axis=1), kind="stable"):
+            row = rows[place]
+            maybe = np.flatnonzero((best_few[: len(kept)] >= row[few]).all(axis=1))
+            if not any((best[k] >= row).all() for k in maybe):
+                best[len(kept)], best_few[len(kept)] = row, row[few]
+                kept.append(int(place))
+        return np.sort(np.array(kept, dtype=np.int64))
 
     def values(self, places: Sequence[Counts]) -> Floats:
         """Hit probabilities at all combinations of the places, as floats."""
