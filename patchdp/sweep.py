@@ -82,6 +82,7 @@ def sweep(
     executor: Executor | None = None,
     *,
     method: Method = "pld",
+    lower: bool = True,
     journal: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Sweep:
@@ -101,6 +102,7 @@ def sweep(
       executor: Any `concurrent.futures.Executor`: a process pool, dask.distributed's
         `client.get_executor()`, mpi4py's. Without one, points are computed here, in order.
       method: Engine of `TrainingPlan.epsilon`.
+      lower: Whether to find `epsilon_lower` too, which takes longer than the upper bound.
       journal: File in which every finished point is kept. Run again with the same grid, method
         and version, a sweep continues from it; with another, it is refused.
       progress: Whether to draw a progress bar on standard error.
@@ -114,6 +116,7 @@ def sweep(
     header = {
         "version": __version__,
         "method": method,
+        "lower": lower,
         "grid": grid.fingerprint(),
         "points": len(grid),
     }
@@ -127,7 +130,7 @@ def sweep(
             click.progressbar(length=len(grid), label="sweep", file=sys.stderr, hidden=not progress)
         )
         bar.update(len(done))
-        for index, row in _rows(grid, left, executor, method):
+        for index, row in _rows(grid, left, executor, (method, lower)):
             if book is not None:
                 book.append(index, _to_json(row))
             done[index] = row
@@ -136,18 +139,18 @@ def sweep(
 
 
 def _rows(
-    grid: AnyGrid, left: Iterator[int], executor: Executor | None, method: Method
+    grid: AnyGrid, left: Iterator[int], executor: Executor | None, question: tuple[Method, bool]
 ) -> Iterator[tuple[int, Row]]:
     """Rows as they are finished."""
     if executor is None:
         for index in left:
-            yield index, _row(grid, index, method)
+            yield index, _row(grid, index, *question)
         return
     running: dict[Future[Row], int] = {}
     try:
         while True:
             for index in islice(left, _IN_FLIGHT - len(running)):
-                running[executor.submit(_row, grid, index, method)] = index
+                running[executor.submit(_row, grid, index, *question)] = index
             if not running:
                 return
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -160,7 +163,7 @@ def _rows(
             future.cancel()
 
 
-def _row(grid: AnyGrid, index: int, method: Method) -> Row:
+def _row(grid: AnyGrid, index: int, method: Method, lower: bool) -> Row:
     """One point; runs wherever the executor runs it."""
     unknown: Row = {"epsilon": None, "epsilon_lower": None, "error": None}
     row: Row = {**grid.given(index), "method": method, **unknown}
@@ -171,8 +174,10 @@ def _row(grid: AnyGrid, index: int, method: Method) -> Row:
         row["effective_sampling_probability"] = float(plan.effective_sampling_probability)
         row["applications"] = plan.applications
         row |= unknown
-        bounds = plan.epsilon_bounds(delta, method=method)
-        row["epsilon"], row["epsilon_lower"] = bounds.upper, bounds.lower
+        if lower:
+            row["epsilon_lower"], row["epsilon"] = plan.epsilon_bounds(delta, method=method)
+        else:
+            row["epsilon"] = plan.epsilon(delta, method=method)
     except (ValueError, TypeError, ArithmeticError) as error:
         row["error"] = " ".join(str(error).split()) or type(error).__name__
     return row

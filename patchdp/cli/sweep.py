@@ -103,6 +103,7 @@ def _workers(jobs: int) -> ProcessPoolExecutor:
     "continues from it.",
 )
 @click.option("--restart", is_flag=True, help="Forget what the journal holds.")
+@click.option("--lower/--no-lower", default=True, help="Whether to find lower bounds too (slower).")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes (default 1).")
 @options(*GEOMETRY, *TRAINING, "delta", "method")
 def sweep(
@@ -111,6 +112,7 @@ def sweep(
     out: str | None,
     journal: str | None,
     restart: bool,
+    lower: bool,
     jobs: int,
     config: str | None,
     as_json: bool,
@@ -135,11 +137,11 @@ def sweep(
         Path(journal).unlink(missing_ok=True)
     method = _method(settings.get("method"))
     if jobs == 1:
-        found = run(grid, method=method, journal=journal, progress=True)
+        found = run(grid, method=method, lower=lower, journal=journal, progress=True)
     else:
         workers = _workers(jobs)
         try:
-            found = run(grid, workers, method=method, journal=journal, progress=True)
+            found = run(grid, workers, method=method, lower=lower, journal=journal, progress=True)
         finally:
             workers.shutdown(cancel_futures=True)
     if out is not None:
