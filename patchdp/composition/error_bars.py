@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,10 @@ Array = npt.NDArray[np.float64]
 
 _UNIT = 2.0**-53
 _TAIL_POINTS = 90
-_ROUNDS = 5
+_TAIL_TARGET = 1e-10
+_MOST_POINTS = 1500
+_ROUNDS = 6
+_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         )
         slope = size * np.abs(tilted - mass) + back
     at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
-    at_zero += t * (t + 1) * float(remainder.moment(np.zeros(1))[0])
+    at_zero += remainder.excess()
     if law.folded:
         half = len(loss) // 2
         even = tilted[:half] + tilted[half:]
@@ -94,7 +98,7 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
     angle = grid[:, None] * size
     wave = np.minimum(np.square(angle), 2 + 2 * angle)
     rounding = wave @ (relative * even) + grid * float(np.sum(relative * first))
-    quadrature = 4 * grid * (t + 1 + grid) * remainder.moment(grid)
+    quadrature = remainder.characteristic(grid)
     return _StepError(
         law,
         count,
@@ -106,6 +110,10 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         grid,
         np.asarray(rounding + quadrature),
     )
+
+
+def _blockwise(function: Callable[[Array], Array], y: Array) -> Array:
+    return np.concatenate([function(y[i : i + _BLOCK]) for i in range(0, len(y), _BLOCK)])
 
 
 class ErrorBar:
@@ -157,11 +165,12 @@ class ErrorBar:
         for s in self._steps:
             oscillation.append(OscillationBound(s.law, t, s.log_m, s.mass_error))
         y = last * 1.3 ** np.arange(_TAIL_POINTS)
+        enough = _TAIL_TARGET * float(np.sum(self._size)) * step
         total = np.inf
         for _ in range(_ROUNDS):
             log_bound = np.zeros(len(y))
             for s, bound in zip(self._steps, oscillation, strict=True):
-                analytic = bound.modulus(y)
+                analytic = _blockwise(bound.modulus, y)
                 sampled = np.append(self._sampled(s, y), 1.0)
                 with np.errstate(divide="ignore"):
                     log_bound += s.count * np.log(np.minimum(analytic, sampled))
@@ -170,10 +179,8 @@ class ErrorBar:
             share = np.exp(log_bound) * length / kernel
             share[-1] += np.exp(log_bound[-1]) / y[-1]
             total = float(np.sum(share))
-            if total < 1e-13 * self._size[0] * kernel[0]:
-                break
-            worst = np.flatnonzero(share[:-1] > 1e-15 * self._size[0] * kernel[0])
-            if len(worst) == 0 or len(y) > 4000:
+            worst = np.flatnonzero(share[:-1] > 0.1 * enough / len(y))
+            if total < enough or len(worst) == 0 or len(y) + 3 * len(worst) > _MOST_POINTS:
                 break
             inner = y[worst][:, None] + np.diff(y)[worst][:, None] * np.arange(1, 4) / 4
             y = np.unique(np.concatenate([y, inner.ravel()]))
@@ -182,7 +189,12 @@ class ErrorBar:
     def _sampled(self, s: _StepError, y: Array) -> Array:
         """Bound on `|M(t + iy)|/M(t)` between neighbours: `|phi|^2` has a bounded derivative."""
         zero = np.zeros((1, 1))
-        drop, turn = characteristic(s.law, np.array([self._t]), y[None, :], zero)
+        tilt = np.array([self._t])
+        pieces = [
+            characteristic(s.law, tilt, y[None, i : i + _BLOCK], zero)
+            for i in range(0, len(y), _BLOCK)
+        ]
+        drop, turn = (np.concatenate(part, axis=1) for part in zip(*pieces, strict=True))
         error = np.minimum(s.characteristic(y), 1.0)
         modulus = np.hypot(1 - drop[0], turn[0])
         square = 1 + drop[0] * (drop[0] - 2) + np.square(turn[0])
@@ -195,14 +207,19 @@ class ErrorBar:
 
     def _trust_chernoff(self) -> None:
         """Raise Chernoff's exponents by a bound on their error (absolute errors grow with t)."""
-        top = float(np.max(self._tilts))
-        raised = np.zeros_like(self._tilts)
+        tilts = self._tilts[0]
+        raised = np.zeros_like(tilts)
+        anchors = tilts[tilts >= self._t]
+        anchors = np.unique(np.concatenate([[self._t], anchors[2::3], anchors[-1:]]))
         for s in self._steps:
-            log_m = float(s.law.cumulants(np.array([[top]]))[0][0, 0])
-            remainder = quadrature_remainders(s.law, top, log_m)
-            log_error = np.log(remainder.moment(np.zeros(1))[0] * top * (top + 1) + 1e-300) + log_m
-            here = s.law.cumulants(self._tilts)[0]
-            raised += s.count * np.exp(np.minimum(log_error - here, 100.0))
+            here = s.law.cumulants(self._tilts)[0][0]
+            errors = []
+            for tilt in anchors:
+                log_m = float(s.law.cumulants(np.array([[tilt]]))[0][0, 0])
+                error = quadrature_remainders(s.law, float(tilt), log_m).excess()
+                errors.append(np.log(error + 1e-300) + log_m)
+            above = np.array(errors)[np.searchsorted(anchors, tilts)]
+            raised += s.count * np.exp(np.minimum(above - here, 100.0))
         self._chernoff = self._chernoff * (1 + 1e-9) + raised
 
     def bounds(self, epsilon: float) -> tuple[float, float]:
@@ -222,7 +239,7 @@ class ErrorBar:
         alias = alias_bound(self._tilts, self._chernoff, line.t, eps, np.array([[self._period]]))[
             0, 0
         ]
-        lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(alias - top)
+        lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(min(alias - top, 300.0))
         with np.errstate(divide="ignore", invalid="ignore"):
             log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf
             log_upper = float(np.log(upper)) + top if np.isfinite(upper) else np.inf

@@ -37,7 +37,8 @@ Array = npt.NDArray[np.float64]
 _MOST_NODES = 1 << 15
 _ROWS = 256
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
-_REFINEMENTS = (4.0, 8.0)
+# Panels per natural width, and nodes on the line in units of what the estimate took
+_REFINEMENTS = ((4.0, 1), (8.0, 1), (8.0, 3), (16.0, 2))
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _TOO_WIDE = "the exact engine's error bar exceeds 1e-6 of delta here; use method 'pld'"
@@ -59,13 +60,14 @@ def _single_epsilon(profile: StepProfile, log_delta: Array) -> Array:
         if not np.any(short):
             break
         high = np.where(short, 2 * high, high)
+    zero = profile.log_delta(0.0) <= log_delta
     for _ in range(1100):
         middle = 0.5 * (low + high)
         above = profile.log_delta(middle) > log_delta
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-        if np.all(high - low <= 4e-16 * high):
+        if np.all(zero | (high - low <= 4e-16 * high)):
             break
-    return np.where(profile.log_delta(0.0) <= log_delta, 0.0, high)
+    return np.where(zero, 0.0, high)
 
 
 def log_delta_estimate(phases: Plan, epsilon: npt.ArrayLike, *, side: Side = "symmetric") -> Array:
@@ -246,10 +248,12 @@ def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
 
 def _bars(phases: Plan, saddle: Saddle, line: Line, side: Side) -> Iterator[ErrorBar]:
     """Error bars of a line from finer and finer quadratures."""
-    for refinement in _REFINEMENTS:
-        tilt = saddle.composition.largest_tilt
+    tilt = saddle.composition.largest_tilt
+    for refinement, longer in _REFINEMENTS:
         fine = compose([phases], side, tilt, refinement=refinement)
-        yield ErrorBar(fine, resample(fine, line))
+        nodes = line.y.shape[1] * longer
+        if nodes <= _MOST_NODES:
+            yield ErrorBar(fine, resample(fine, line, nodes=nodes))
 
 
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:

@@ -211,9 +211,9 @@ def sample_line(
     return line, done
 
 
-def resample(composition: Composition, line: Line) -> Line:
-    """The same line, by the same nodes, from another quadrature of the same laws."""
-    count = line.y.shape[1]
+def resample(composition: Composition, line: Line, *, nodes: int) -> Line:
+    """The same line at its first `nodes` nodes, from another quadrature of the same laws."""
+    count = nodes
     fine_count = int(np.ceil(np.sqrt(count)))
     coarse_count = -(-count // fine_count)
     step = line.y[:, 1:2]

@@ -89,19 +89,23 @@ def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Arra
         kernel = 1 / t + 1 / (1 + t)
         bend = np.square(t) * k2 + 1 + np.square(t / (1 + t))
         epsilon = k1 - kernel
+        # Solved for logarithms where both sides are positive: K may grow like e^(t^2).
         if by_delta:
-            psi = k - t * epsilon - np.log1p(t)
-            value = goal - (psi - 0.5 * np.log(2 * np.pi * bend))  # log t cancels in psi''
-            step = value / bend
+            reached = 0.5 * np.log(2 * np.pi * bend) + np.log1p(t) + t * epsilon - k
+            aim, slope, value = -goal, bend, reached + goal
         else:
+            reached, aim, slope = epsilon, goal, bend / t
             value = epsilon - goal
-            step = t * value / bend
+        both = (reached > 0) & (aim > 0)
+        ratio = np.where(both, reached, 1.0) / np.where(both, aim, 1.0)
+        step = np.where(both, np.log(ratio) * reached, value) / slope
         high = np.where(value > 0, s, high)
         low = np.where(value <= 0, s, low)
         new = s - np.clip(step, -3.0, 3.0)
         new = np.where((new > low) & (new < high), new, 0.5 * (low + high))
-        moved = np.abs(new - s)
+        # Off by how much, in widths of the saddle and, for delta, in logarithms.
+        gap = np.abs(value) / np.sqrt(bend) if by_delta else np.abs(value) * t / np.sqrt(bend)
         s = new
-        if np.all(moved < 0.01):
+        if np.all((gap < 0.1) & (np.abs(value) < 0.5 if by_delta else True) | (high - low < 1e-6)):
             break
     return np.exp(s), epsilon, np.sqrt(np.maximum(k2, 1e-300))

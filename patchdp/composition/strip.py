@@ -39,24 +39,34 @@ def widest_mean(law: LossLaw) -> float:
 class Remainder:
     """Bounds on the Gauss-Legendre error of sums on `Re z = t`, relative to `M(t)`.
 
-    For each ellipse a list of panels whose errors are at most `e^{level + growth |Im z|}`.
+    `moments`, `masses`, `growths` hold one row per ellipse and one column per panel:
+    `e^{moments + growths |y|}` bounds a sum whose terms vanish like `L^2`, up to a factor,
+    `e^masses` one of masses. `weights` are the masses of the panels.
     """
 
-    moments: list[Array]
-    masses: list[Array]
-    growths: list[Array]
+    t: float
+    moments: Array
+    masses: Array
+    growths: Array
+    weights: Array
 
-    def moment(self, y: Array) -> Array:
-        """For sums whose terms vanish like `L^2`, up to the caller's factor; `y` is sorted."""
-        logs = [
-            np.logaddexp.reduce(level + growth * y[:, None], axis=1)
-            for level, growth in zip(self.moments, self.growths, strict=True)
-        ]
-        return np.exp(np.minimum(np.min(logs, axis=0), 300.0))
+    def characteristic(self, y: Array) -> Array:
+        """Of `M(t + iy)/M(t) - 1`, for `y > 0`: no panel errs by more than four times its mass."""
+        factor = np.log(4 * y * (self.t + 1 + y))[:, None]
+        logs = np.full((len(y), len(self.weights)), np.inf)
+        for level, growth in zip(self.moments, self.growths, strict=True):
+            logs = np.minimum(logs, level + growth * y[:, None])
+        return np.asarray(
+            np.sum(np.minimum(np.exp(np.minimum(logs + factor, 600.0)), 4 * self.weights), axis=1)
+        )
+
+    def excess(self) -> float:
+        """Of `M(t) - 1`, relative to `M(t)`."""
+        return self.t * (self.t + 1) * float(np.sum(np.exp(np.min(self.moments, axis=0))))
 
     def mass(self) -> float:
-        """For sums of masses at `y = 0`."""
-        return float(np.exp(min(np.logaddexp.reduce(level) for level in self.masses)))
+        """Of sums of masses."""
+        return float(np.sum(np.exp(np.min(self.masses, axis=0))))
 
 
 def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
@@ -107,7 +117,19 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
         moments.append(np.concatenate(moment))
         masses.append(np.concatenate(mass))
         growths.append(np.concatenate(growth))
-    return Remainder(moments, masses, growths)
+    weights = _panel_weights(law, t, log_m, len(parts), len(moments[0]))
+    return Remainder(t, np.stack(moments), np.stack(masses), np.stack(growths), weights)
+
+
+def _panel_weights(law: LossLaw, t: float, log_m: float, parts: int, columns: int) -> Array:
+    """Upper bounds on the masses of the panels and, infinite, of what lies beyond them."""
+    tilted, scale = law.tilted(np.array([t]))
+    mass = tilted[0] * np.exp(scale[0] - log_m)
+    half = len(mass) // 2
+    mass = mass[:half] + mass[half:] if law.folded else mass
+    panels = np.sum(mass.reshape(parts, -1, NODES_PER_PANEL), axis=2)
+    beyond = np.full((parts, columns // parts - panels.shape[1]), np.inf)
+    return 1.1 * np.concatenate([panels, beyond], axis=1).ravel() + 1e-300
 
 
 class _Grid:
