@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, pld, rdp
+from patchdp.composition import certify, exact, pld, rdp, tradeoff
 from patchdp.composition.masses import loss_masses
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
 from patchdp.step.profile import StepProfile
@@ -221,6 +221,51 @@ class Guarantee(ABC):
         except exact.ExactEngineError:
             return Bounds(adaptive, upper)
         return Bounds(lower if adaptive is None else max(lower, adaptive), upper)
+
+    @overload
+    def tradeoff(self, alpha: float) -> float: ...
+    @overload
+    def tradeoff(self, alpha: Array) -> Array: ...
+    def tradeoff(self, alpha: float | Array) -> float | Array:
+        """The least false-negative rate an attacker can have at a false-positive rate (f-DP).
+
+        The attacker tells apart two contents of the patch. At false-positive rate `alpha` its
+        true-positive rate is at most `1 - tradeoff(alpha)`.
+
+        Args:
+          alpha: In [0, 1]; a number, or an array for one rate each.
+
+        Returns:
+          A lower bound on the false-negative rate, proved.
+        """
+        rates = tradeoff.tradeoff(self._deltas, alpha)
+        return rates if isinstance(alpha, np.ndarray) else float(rates)
+
+    def advantage(self) -> float:
+        """The largest true-positive minus false-positive rate of any attacker: delta at 0.
+
+        An upper bound.
+        """
+        return self.delta(0.0)
+
+    @overload
+    def attack_success(self, prior: float) -> float: ...
+    @overload
+    def attack_success(self, prior: Array) -> Array: ...
+    def attack_success(self, prior: float | Array) -> float | Array:
+        """Chance that the best attacker names the right one of two contents of the patch.
+
+        Args:
+          prior: Probability of one of the two before the attack, in [0, 1]; a number or an array.
+
+        Returns:
+          An upper bound, at least `max(prior, 1 - prior)`: what guessing gives.
+        """
+        chances = tradeoff.attack_success(self._deltas, prior)
+        return chances if isinstance(prior, np.ndarray) else float(chances)
+
+    def _deltas(self, epsilon: Array) -> Array:
+        return np.asarray(self.delta(epsilon))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:
         """Certified deltas on a grid of epsilons (by default 61 from 0.1 to 100, logarithmic)."""

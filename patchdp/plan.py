@@ -294,6 +294,15 @@ class TrainingPlan(Guarantee):
 
         return solve.solve(self, parameter, epsilon=epsilon, delta=delta, method=method)
 
+    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
+        """This training as an event for one engine of dp-accounting.
+
+        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
+        """
+        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
+
+        return to_dp_event(self, engine=engine)
+
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         return Composition((self,)) + other
 
@@ -361,6 +370,15 @@ class Composition(Guarantee):
     def image_level(self) -> Composition:
         """The same phases when the whole image is private."""
         return Composition(tuple(plan.image_level() for plan in self.plans))
+
+    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
+        """These phases as one event for one engine of dp-accounting.
+
+        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
+        """
+        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
+
+        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         more = other.plans if isinstance(other, Composition) else (other,)

@@ -73,13 +73,15 @@ def tradeoff(delta: Delta, alpha: npt.ArrayLike) -> Array:
     # Start with few epsilons, closer together near 0, up to where neither family can grow.
     nodes = 16.0 * np.square(np.linspace(0.0, 1.0, 17))
     deltas = delta(nodes)
-    best = np.zeros(len(flat))
+    best, calm = np.zeros(len(flat)), np.zeros(len(flat), dtype=np.intp)
     for _ in range(24):
         values = _families(nodes, deltas, flat)
         found = values.max(axis=(0, 2), initial=0.0)
         gain = found - best
         best = np.maximum(best, found)
-        settled = gain <= np.maximum(_RELATIVE * best, _ABSOLUTE)
+        # Twice, lest the first zoom happens to miss.
+        calm = np.where(gain <= np.maximum(_RELATIVE * best, _ABSOLUTE), calm + 1, 0)
+        settled = calm >= 2
         # A rate of 0 with nothing found yet needs larger epsilons, if any.
         top = values.argmax(axis=2)  # (2, alphas)
         ends = np.any(values.max(axis=2) > 0, axis=0) & np.any(top == len(nodes) - 1, axis=0)
