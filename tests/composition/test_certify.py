@@ -1,0 +1,133 @@
+"""Certified numbers against independent truths: never below, and within the tolerance above."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+from patchdp.composition import certify, pld
+from patchdp.composition.masses import loss_masses
+from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
+
+mp.mp.dps = 50
+
+
+def step(rate: float | Fraction, mu: float) -> StepProfile:
+    return StepProfile(((1.0, fixed_size_pair(rate=rate, mu=mu)),), attainable=True)
+
+
+def gaussian_log_delta(epsilon: float, distance: mp.mpf) -> mp.mpf:
+    e = mp.mpf(epsilon)
+    return mp.log(
+        mp.ncdf(distance / 2 - e / distance) - mp.exp(e) * mp.ncdf(-distance / 2 - e / distance)
+    )
+
+
+@pytest.mark.parametrize("delta", [0.1, 1e-5, 1e-12, 1e-300])
+@pytest.mark.parametrize(
+    ("sigma", "steps"),
+    [(0.2, 1), (0.2, 7), (0.2, 1000), (1.0, 1), (1.0, 7), (1.0, 10**6), (10.0, 1000),
+     (10.0, 10**5), (1000.0, 1), (1000.0, 7), (1000.0, 10**6)],
+)  # fmt: skip
+def test_full_batch_lies_just_above_the_gaussian_closed_form(
+    sigma: float, steps: int, delta: float
+) -> None:
+    mu = 1 / sigma
+    distance = 2 * mp.mpf(mu) * mp.sqrt(steps)
+    value = certify.epsilon_upper([(step(1.0, mu), steps)], log_delta=math.log(delta)).value
+    assert gaussian_log_delta(value, distance) <= math.log(delta)
+    if value > 0:
+        assert gaussian_log_delta(value * (1 - 2e-3), distance) > math.log(delta)
+
+
+P_CITY = Fraction(66049, 200720)
+KNOWN = [
+    (Fraction(8, 119) * P_CITY, 1.0, 1500, 1e-5, 39.17952622918),
+    (Fraction(8, 119) * P_CITY, 0.5, 1500, 1e-5, 6.657265902046),
+    (Fraction(8, 119) * P_CITY, 0.25, 1500, 1e-5, 2.146704349719),
+    (Fraction(4096, 50000) / 2, 1 / 3, 2000, 1e-5, 7.861013474313),
+    (Fraction(200, 40000) / 5, 1.0, 5000, 1e-5, 4.619657713536),
+    (Fraction(1, 4000), 1.0, 10**5, 1e-5, 4.2441799760),
+    (Fraction(8, 119) * P_CITY, 0.5, 1500, 1e-12, 11.1343),
+    (Fraction(1), 0.0005, 10**6, 1e-9, 6.1739),
+]
+
+
+@pytest.mark.parametrize(("rate", "mu", "steps", "delta", "truth"), KNOWN)
+def test_published_truths(
+    rate: Fraction, mu: float, steps: int, delta: float, truth: float
+) -> None:
+    log_delta = math.log(delta)
+    value = certify.epsilon_upper(
+        [(step(rate, mu), steps)], log_delta=log_delta, reference=truth
+    ).value
+    digits = 0.5e-4 if truth in (11.1343, 6.1739) else 1e-10
+    assert truth - digits <= value <= truth * (1 + 1e-3) + digits
+
+
+@pytest.mark.parametrize("delta", [0.3, 1e-5, 1e-30])
+@pytest.mark.parametrize("mu", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize("rate", [1.0, 0.3, 1e-3])
+def test_one_step_lies_just_above_its_closed_form(rate: float, mu: float, delta: float) -> None:
+    one = step(rate, mu)
+    value = certify.epsilon_upper([(one, 1)], log_delta=math.log(delta)).value
+    assert float(one.log_delta(value)) <= math.log(delta) + 1e-12
+    if value > 1e-9:
+        assert float(one.log_delta(value * (1 - 2e-3))) > math.log(delta)
+
+
+MIXED = [
+    [(step(0.01, 1.0), 300), (step(0.3, 0.2), 40)],
+    [(step(1.0, 0.01), 1000), (step(1e-3, 2.0), 100)],
+    [(StepProfile(((1.0, poisson_pair(rate=0.05, inclusion=0.2, mu=0.7)),), True), 200),
+     (step(0.2, 0.5), 1)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("phases", MIXED)
+@pytest.mark.parametrize("delta", [1e-3, 1e-6, 1e-9])
+def test_phases_lie_just_above_what_grids_of_googles_engine_tend_to(
+    phases: certify.Phases, delta: float
+) -> None:
+    coarse, fine = (
+        pld.privacy_loss_distribution(
+            [(loss_masses(p, interval=h, log_tail=-70.0), n) for p, n in phases]
+        ).get_epsilon_for_delta(delta)
+        for h in (2e-3, 1e-3)
+    )
+    limit = fine - (coarse - fine) / 3
+    value = certify.epsilon_upper(phases, log_delta=math.log(delta)).value
+    assert limit * (1 - 1e-5) <= value <= limit * (1 + 2e-3)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.02])
+def test_k_then_m_steps_are_k_plus_m(rate: float) -> None:
+    log_delta = math.log(1e-6)
+    split = [(step(rate, 0.5), 60), (step(rate, 0.5 * (1 + 1e-15)), 40)]
+    whole = certify.epsilon_upper([(step(rate, 0.5), 100)], log_delta=log_delta).value
+    assert certify.epsilon_upper(split, log_delta=log_delta).value == pytest.approx(whole, rel=2e-3)
+
+
+def test_deltas_lie_just_above_the_closed_form_for_many_epsilons() -> None:
+    epsilon = np.concatenate([[0.0, 1e-9], np.geomspace(1e-3, 80, 25)])
+    logs = certify.log_delta_upper([(step(1.0, 0.1), 60)], epsilon=epsilon)
+    distance = mp.mpf(0.2) * mp.sqrt(60)
+    for e, log_delta in zip(epsilon, logs, strict=True):
+        truth = gaussian_log_delta(float(e), distance)
+        assert truth <= mp.mpf(float(log_delta)) + mp.mpf(1e-13)
+        assert log_delta < float(truth) + 5e-3
+
+
+def test_a_tilt_beyond_the_smallest_float_is_still_an_upper_bound() -> None:
+    # One noiseless-like step at delta 1e-300: weights of the tilt underflow.
+    value = certify.epsilon_upper([(step(1.0, 5.0), 1)], log_delta=math.log(1e-300)).value
+    assert gaussian_log_delta(value, mp.mpf(10)) <= math.log(1e-300)
+
+
+def test_refuses_what_fits_in_no_memory() -> None:
+    with pytest.raises(ValueError, match="grid"):
+        certify.epsilon_upper([(step(1e-6, 1e-5), 10**12)], log_delta=math.log(1e-300))

@@ -1,0 +1,110 @@
+"""Discretised losses against 50-digit integrals, and against the profile they must dominate."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import mpmath as mp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patchdp.composition.masses import RELATIVE_ERROR, LossMasses, largest_loss, loss_masses
+from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
+from strategies import profiles
+
+mp.mp.dps = 50
+
+
+def exact_mass(pair: MixturePair, h: float, k: int) -> mp.mpf:
+    """Mass at `k h` by conserving P- and Q-mass of the two cells beside it, `k >= 1`."""
+    q = [(mp.mpf(w), mp.mpf(m)) for w, m in zip(pair.q_weights, pair.q_means, strict=True)]
+    p = list(q)
+    for g, s in zip(pair.gains, pair.shifts, strict=True):
+        p += [(mp.mpf(g), mp.mpf(s)), (-mp.mpf(g), -mp.mpf(s))]
+
+    def tails(loss: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
+        low, high = mp.mpf(0), mp.mpf(100)
+        for _ in range(170):
+            x = (low + high) / 2
+            ratio = sum(w * mp.exp(m * x - m * m / 2) for w, m in p) / sum(
+                w * mp.exp(m * x - m * m / 2) for w, m in q
+            )
+            low, high = (x, high) if ratio < mp.exp(loss) else (low, x)
+        return (sum(w * mp.ncdf(m - low) for w, m in p), sum(w * mp.ncdf(m - low) for w, m in q))
+
+    H = mp.mpf(h)
+    t = [tails((k + j) * H) for j in (-1, 0, 1)]
+    total = mp.mpf(0)
+    for j, keep_upper in ((0, True), (1, False)):
+        p_mass, q_mass = t[j][0] - t[j + 1][0], t[j][1] - t[j + 1][1]
+        low, high = mp.exp(-(k - 1 + j) * H), mp.exp(-(k + j) * H)
+        upper = (p_mass * low - q_mass) / (low - high)
+        total += upper if keep_upper else p_mass - upper
+    return total
+
+
+@pytest.mark.parametrize(
+    ("pair", "h"),
+    [
+        # h below 2 mu x 2e-2 puts the first cells where the density is flat but not polynomial.
+        (fixed_size_pair(rate=1.0, mu=1e-3), 5e-5),
+        (fixed_size_pair(rate=1.0, mu=0.1), 1e-3),
+        (fixed_size_pair(rate=1.0, mu=1.0), 0.3),
+        (fixed_size_pair(rate=Fraction(1, 10**4), mu=0.5), 1e-5),
+        (poisson_pair(rate=Fraction(1, 100), inclusion=Fraction(3, 10), mu=1.0), 1e-4),
+        (poisson_pair(rate=Fraction(1, 2), inclusion=1, mu=3.0), 0.05),
+    ],
+)
+def test_masses_are_accurate_to_the_stated_error(pair: MixturePair, h: float) -> None:
+    masses = loss_masses(StepProfile(((1.0, pair),), True), interval=h, log_tail=-60.0)
+    for k in (1, 2, 3, 7, 20, 40):
+        if k < masses.size - 1:
+            truth = exact_mass(pair, h, k)
+            # k ulps of the loss are a share of the cell besides the stated error.
+            allowed = RELATIVE_ERROR + 4e-16 * k
+            assert abs(mp.exp(mp.mpf(masses.log_positive[k])) / truth - 1) < allowed, k
+
+
+def discrete_log_delta(masses: LossMasses, epsilon: float) -> float:
+    above = masses.losses > epsilon
+    gap = masses.losses[above] - epsilon
+    body = np.exp(masses.log_probabilities[above]) @ -np.expm1(-gap)
+    return float(np.log(body + np.exp(masses.log_infinity)))
+
+
+@given(profiles(), st.sampled_from([5e-4, 1e-2, 0.3, 1.0]), st.floats(0, 12))
+@settings(max_examples=60)
+def test_discrete_profile_is_never_below_the_true_one(
+    profile: StepProfile, share: float, epsilon: float
+) -> None:
+    masses = loss_masses(profile, interval=share * largest_loss(profile, -80.0), log_tail=-80.0)
+    probabilities, infinity = masses.linear()
+    assert abs(float(probabilities.sum()) + infinity - 1) < 1e-12
+    # at a grid point the chords touch the truth: the hardest place for rounding
+    for e in (epsilon, masses.interval, masses.interval * 2, 0.0):
+        truth = float(profile.log_delta(e))
+        if truth > -70:
+            assert discrete_log_delta(masses, e) >= truth - 1e-11
+
+
+def test_nothing_disappears_at_the_ends() -> None:
+    pair = fixed_size_pair(rate=1.0, mu=1.0)
+    masses = loss_masses(StepProfile(((1.0, pair),), True), interval=0.5, log_tail=-3.0)
+    end = masses.interval * (masses.size - 1)
+    # P-mass above the grid is at infinity, mass below it on the lowest point.
+    assert np.exp(masses.log_infinity) == pytest.approx(float(mp.ncdf((2 - end) / 2)), rel=1e-12)
+    assert np.exp(masses.log_bottom) == pytest.approx(float(mp.ncdf((-2 - end) / 2)), rel=1e-12)
+
+
+def test_atom_at_zero_is_what_the_step_never_distinguishes() -> None:
+    pair = fixed_size_pair(rate=Fraction(1, 1000), mu=1.0)
+    masses = loss_masses(StepProfile(((1.0, pair),), True), interval=1e-4, log_tail=-60.0)
+    truth = 1 - sum(
+        w * mp.ncdf(m)
+        for w, m in zip(
+            (*pair.p_weights, *pair.q_weights), (*pair.p_means, *pair.q_means), strict=True
+        )
+    )
+    assert np.exp(masses.log_atom) == pytest.approx(float(truth), rel=1e-12)
