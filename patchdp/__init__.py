@@ -15,6 +15,7 @@ Fraction(66049, 200720)
 
 from patchdp._version import __version__
 from patchdp.batch import epsilons
+from patchdp.composition.amplify import amplify_one_step
 from patchdp.geometry import (
     Disk,
     Inclusion,
@@ -48,6 +49,7 @@ __all__ = [
     "Sweep",
     "TrainingPlan",
     "__version__",
+    "amplify_one_step",
     "epsilons",
     "inclusion",
     "inclusion_map",

@@ -24,6 +24,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
+from dp_accounting import DpEvent
+
 from patchdp import _checks
 from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import (
@@ -274,25 +276,42 @@ class TrainingPlan(Guarantee):
         return self.replace(image=size, crop=RandomCrop(size), patch=Patch(size), pixel_noise=None)
 
     def solve(
-        self, parameter: str, *, epsilon: float, delta: float, method: Method = "pld"
+        self,
+        parameter: str,
+        *,
+        epsilon: float | None = None,
+        delta: float | Fraction | None = None,
+        advantage: float | None = None,
+        tpr: float | None = None,
+        fpr: float | None = None,
+        method: Method = "pld",
     ) -> TrainingPlan:
-        """The plan with the best value of one parameter that meets `(epsilon, delta)`.
+        """The plan with the best value of one parameter that meets a target.
 
         The smallest `"noise_multiplier"`, or the largest `"steps"`, `"epochs"`, `"crop"` (square,
         or of this crop's aspect) or `"batch_size"`. The plan that is returned has been certified.
+        The target is `epsilon` with `delta`, an attacker's `advantage`, or `tpr` with `fpr`.
 
         Args:
           parameter: The field to solve for.
-          epsilon: Target, above 0.
-          delta: Target, in (0, 1).
+          epsilon: Largest epsilon, above 0, at
+          delta: in (0, 1).
+          advantage: Largest true-positive minus false-positive rate of any attacker, in (0, 1).
+          tpr: Largest true-positive rate, below 1 and above
+          fpr: the false-positive rate it is for, in (0, 1).
           method: Engine that certifies the answer.
 
         Raises:
-          ValueError: No value meets the target; the message names the nearest reachable epsilon.
+          ValueError: No value meets the target (the message names the nearest reachable one), or
+            not exactly one target is given.
         """
-        from patchdp import solve  # solve.py reads plans; importing it above would be circular
+        # Both read plans; importing them above would be circular.
+        from patchdp import goal, solve
 
-        return solve.solve(self, parameter, epsilon=epsilon, delta=delta, method=method)
+        aim = goal.goal_of(
+            epsilon=epsilon, delta=delta, advantage=advantage, tpr=tpr, fpr=fpr, method=method
+        )
+        return solve.solve(self, parameter, aim)
 
     def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
         """This training as an event for one engine of dp-accounting.

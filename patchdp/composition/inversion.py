@@ -77,8 +77,12 @@ class Composition:
         return real, phase
 
 
-def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
+def characteristic(
+    law: LossLaw, t: Array, coarse: Array, fine: Array, share: Array | None = None
+) -> tuple[Array, Array]:
     """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
+
+    With `share`, of the part `sum share mass (e^{zL} - e^{tL})` of a symmetric law.
 
     `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums over
     the loss into matrix products.
@@ -94,6 +98,8 @@ def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[
         odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
     else:
         even = odd = tilted
+    if share is not None:
+        even, odd = share * even, share * odd
     if len(tilted) == 1:
         keep = _relevant(loss[0], even[0])
         loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
@@ -143,7 +149,8 @@ class Line:
     """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
 
     All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` of shape `(rows,)`;
-    `y`, `real`, `phase` of shape `(rows, nodes)`.
+    `y`, `real`, `phase` of shape `(rows, nodes)`. `share` is the part of the losses' mass that is
+    inverted.
     """
 
     t: Array
@@ -152,6 +159,7 @@ class Line:
     y: Array
     real: Array
     phase: Array
+    share: float = 1.0
 
     def log_delta(self, epsilon: Array) -> tuple[Array, Array]:
         """`log delta` and its derivative at `epsilon`, shape `(rows,)`."""
@@ -175,7 +183,7 @@ class Line:
         size = np.exp(np.minimum(-shift * self.t[:, None] - top[:, None], 600.0))
         level = np.where(v < 0, -np.expm1(np.minimum(v, 0.0)), 0.0)
         fall = np.where(v < 0, -np.exp(np.minimum(v, 0.0)), 0.0)
-        return np.sum(size * level, axis=-1), np.sum(size * fall, axis=-1)
+        return self.share * np.sum(size * level, axis=-1), self.share * np.sum(size * fall, axis=-1)
 
 
 def sample_line(
@@ -253,7 +261,9 @@ def choose_period(
     """The smallest period on a ladder whose aliases are below the target, one per row."""
     tilts = chernoff_tilts(composition, t, deviation)
     chernoff, _, _ = composition.cumulants(tilts)
-    ladder = 6 * deviation[:, None] * 1.15 ** np.arange(40)
+    shortest = 6 * deviation
+    longest = np.maximum(250 * deviation, 2 * np.maximum(epsilon, 0.0) + 80 / t)
+    ladder = np.geomspace(shortest, longest, 44, axis=1)
     log_size = np.log(t) + np.log1p(t)  # delta is about e^{K - t eps} / (t (1 + t) deviation)
     log_delta = log_m - t * epsilon - log_size - np.log1p(deviation)
     errors = alias_bound(tilts, chernoff, t, epsilon, ladder)

@@ -66,7 +66,9 @@ class LaplaceStep:
         # Dots at losses that amplification puts on the grid; the density is e^{(l-d)/2}/4 on (0,d).
         dots = interval * np.arange(int(self.largest_loss / interval) + 1)
         dots = np.where(
-            dots > 1, dots + np.log(1 / r - (1 / r - 1) * np.exp(-dots)), np.log1p(np.expm1(dots) / r)
+            dots > 1,
+            dots + np.log(1 / r - (1 / r - 1) * np.exp(-dots)),
+            np.log1p(np.expm1(dots) / r),
         )
         dots = np.append(dots[dots < d], d)
         width = np.diff(dots)
@@ -74,9 +76,9 @@ class LaplaceStep:
         masses = np.zeros(len(dots))
         masses[:-1] += scale * 0.5 * np.square(np.expm1(-0.5 * width))
         # 2 sinh(w/4)^2 = e^{w/2} (1 - e^{-w/2})^2 / 2
-        masses[1:] += (
-            0.5 * np.exp(0.5 * (dots[1:] - d)) / -np.expm1(-width)
-        ) * np.square(np.expm1(-0.5 * width))
+        masses[1:] += (0.5 * np.exp(0.5 * (dots[1:] - d)) / -np.expm1(-width)) * np.square(
+            np.expm1(-0.5 * width)
+        )
         masses[-1] += 0.5
         # What falls on the dot at loss 0 belongs to the atom there.
         return LossAtoms(dots[1:], masses[1:], 0.0).amplify(self.rate).on_grid(interval)

@@ -184,9 +184,7 @@ def _without_replacement(
     size = _whole(event, "source_dataset_size", event.source_dataset_size)
     batch = _whole(event, "sample_size", event.sample_size)
     if batch > size:
-        raise _Unsupported(
-            event, f"sample_size {batch} is larger than source_dataset_size {size}"
-        )
+        raise _Unsupported(event, f"sample_size {batch} is larger than source_dataset_size {size}")
     # Batches with and without the image differ in one exchange: a replacement.
     return _single(event.event, inclusion * Fraction(batch, size) if batch else Fraction(0))
 
@@ -384,9 +382,7 @@ class PatchPrivacyAccountant(PrivacyAccountant):  # type: ignore[misc]
         log_delta = math.log(target_delta) * (1 + 4e-16) if target_delta > 0 else -math.inf
         profiles = [(s, n) for s, n in self._leaves if isinstance(s, StepProfile)]
         if len(profiles) < len(self._leaves) or target_delta == 0 or mixed.is_loud(profiles):
-            return mixed.epsilon_upper(
-                self._leaves, log_delta=log_delta, tolerance=self._tolerance
-            )
+            return mixed.epsilon_upper(self._leaves, log_delta=log_delta, tolerance=self._tolerance)
         try:
             reference = float(exact.epsilon_estimate(profiles, np.array(log_delta)))
         except exact.ExactEngineError:
@@ -527,7 +523,5 @@ def _phase_event(plan: TrainingPlan, engine: Engine) -> dp_event.DpEvent:
     gaussian = dp_event.GaussianDpEvent(0.5 * sigma)
     step = gaussian
     if rate < 1:
-        step = dp_event.SampledWithoutReplacementDpEvent(
-            rate.denominator, rate.numerator, gaussian
-        )
+        step = dp_event.SampledWithoutReplacementDpEvent(rate.denominator, rate.numerator, gaussian)
     return dp_event.SelfComposedDpEvent(step, times)

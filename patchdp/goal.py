@@ -1,0 +1,161 @@
+"""What a plan is solved for: an epsilon, an attacker's advantage, or a true-positive rate.
+
+>>> goal_of(epsilon=None, delta=None, advantage=0.1, tpr=None, fpr=None, method="pld").target
+0.1
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp import _checks
+from patchdp.composition import certify, exact
+from patchdp.composition.tradeoff import tradeoff
+from patchdp.guarantee import check_delta
+
+if TYPE_CHECKING:
+    from patchdp.guarantee import Method
+    from patchdp.plan import TrainingPlan
+
+__all__ = ["Goal", "goal_of"]
+
+Array = npt.NDArray[np.float64]
+
+# How far below the target a certified answer may stay, by method.
+_SLACK: dict[str, float] = {"pld": 1e-3, "exact": 1e-3, "rdp": 2e-3, "optimal": 5e-3}
+
+
+class Goal(ABC):
+    """A risk that grows with the privacy loss, and the most of it that is allowed."""
+
+    name: str
+    target: float
+    slack: float = 2e-3
+
+    @abstractmethod
+    def estimate(self, plan: TrainingPlan) -> float:
+        """The risk by the exact engine, to steer searches by."""
+
+    @abstractmethod
+    def certified(self, plan: TrainingPlan) -> float:
+        """An upper bound on the risk, proved."""
+
+    def describe(self, risk: float) -> str:
+        """The risk in words."""
+        return f"{self.name} {risk:.6g}"
+
+
+@dataclass(frozen=True)
+class _Epsilon(Goal):
+    target: float
+    delta: float | Fraction
+    method: Method
+    name = "epsilon"
+
+    @property
+    def slack(self) -> float:  # type: ignore[override]
+        return _SLACK[self.method]
+
+    def estimate(self, plan: TrainingPlan) -> float:
+        if not plan.phases:
+            return math.inf if plan.noiseless else 0.0
+        log_delta = check_delta(self.delta)
+        try:
+            return float(exact.epsilon_estimate(plan.phases, np.array(log_delta)))
+        except exact.ExactEngineError:
+            return certify.epsilon_upper(plan.phases, log_delta=log_delta, tolerance=1e-2).value
+
+    def certified(self, plan: TrainingPlan) -> float:
+        return plan.epsilon(self.delta, method=self.method)
+
+
+def _estimated_deltas(plan: TrainingPlan, epsilon: Array) -> Array:
+    if not plan.phases:
+        return np.full(epsilon.shape, float(plan.noiseless))
+    try:
+        logs = exact.log_delta_estimate(plan.phases, epsilon)
+    except exact.ExactEngineError:
+        logs = certify.log_delta_upper(plan.phases, epsilon=epsilon, tolerance=1e-2)
+    return np.minimum(np.exp(logs), 1.0)
+
+
+@dataclass(frozen=True)
+class _Advantage(Goal):
+    target: float
+    name = "advantage"
+
+    def estimate(self, plan: TrainingPlan) -> float:
+        return float(_estimated_deltas(plan, np.zeros(1))[0])
+
+    def certified(self, plan: TrainingPlan) -> float:
+        return plan.advantage()
+
+
+@dataclass(frozen=True)
+class _TruePositiveRate(Goal):
+    """The risk is what the attacker gains over guessing: true- minus false-positive rate."""
+
+    target: float
+    fpr: float
+    name = "true-positive rate"
+
+    def estimate(self, plan: TrainingPlan) -> float:
+        missed = tradeoff(lambda epsilon: _estimated_deltas(plan, epsilon), self.fpr)
+        return float(1 - missed) - self.fpr
+
+    def certified(self, plan: TrainingPlan) -> float:
+        # Differences of rates near 1 lose their last digits: round up.
+        return (1 - plan.tradeoff(self.fpr)) - self.fpr + 4e-16
+
+    def describe(self, risk: float) -> str:
+        return f"true-positive rate {self.fpr + risk:.6g} at false-positive rate {self.fpr:g}"
+
+
+def goal_of(
+    *,
+    epsilon: float | None,
+    delta: float | Fraction | None,
+    advantage: float | None,
+    tpr: float | None,
+    fpr: float | None,
+    method: Method,
+) -> Goal:
+    """The one goal that the arguments name.
+
+    Raises:
+      ValueError: They name none or several, or a value is out of its range.
+    """
+    pairs = {
+        "epsilon with delta": (epsilon, delta),
+        "advantage": (advantage,),
+        "tpr with fpr": (tpr, fpr),
+    }
+    given = [name for name, values in pairs.items() if any(v is not None for v in values)]
+    if len(given) != 1 or any(v is None for v in pairs[given[0]]):
+        raise ValueError(
+            "give exactly one target: epsilon with delta, advantage, or tpr with fpr; got "
+            + (" and ".join(given) or "none")
+            + (" with a value missing" if len(given) == 1 else "")
+        )
+    if epsilon is not None and delta is not None:
+        check_delta(delta)
+        return _Epsilon(_checks.positive("epsilon", epsilon), delta, method)
+    if method != "pld":
+        raise ValueError(f"attack risks are certified by method 'pld', got method {method!r}")
+    if advantage is not None:
+        return _Advantage(float(_checks.probability("advantage", advantage, open_ends=True)))
+    hit = float(_checks.probability("tpr", tpr, open_ends=True))
+    false = float(_checks.probability("fpr", fpr, open_ends=True))
+    if hit <= false:
+        raise ValueError(
+            f"tpr must be above fpr {false!r}, which guessing reaches without any data; got {hit!r}"
+        )
+    # The difference is rounded down.
+    return _TruePositiveRate(math.nextafter(hit - false, 0.0), false)
