@@ -52,6 +52,12 @@ def _is_single(plan: Plan, side: Side) -> bool:
     return len(plan) == 1 and plan[0][1] == 1 and side != "backward"
 
 
+def _vanishes(phases: Plan, log_delta: Array) -> npt.NDArray[np.bool_]:
+    """Where epsilon is 0 because total variation distances add up to no more than delta."""
+    terms = [np.log(count) + float(profile.log_delta(0.0)) for profile, count in phases]
+    return np.asarray(np.logaddexp.reduce(terms) + _CLOSED_FORM <= log_delta)
+
+
 def _single_epsilon(profile: StepProfile, log_delta: Array) -> Array:
     """The epsilon of one step, by bisection on its closed form; 0 where delta(0) is smaller."""
     low, high = np.zeros_like(log_delta), np.ones_like(log_delta)
@@ -107,8 +113,12 @@ def epsilon_estimate(phases: Plan, log_delta: npt.ArrayLike, *, side: Side = "sy
     flat = np.atleast_1d(logs).ravel()
     if _is_single(phases, side):
         return _single_epsilon(phases[0][0], flat).reshape(logs.shape)
-    saddle = saddle_for_delta([phases], flat, side)
-    return _epsilon_at(saddle, flat).reshape(logs.shape)
+    result = np.zeros_like(flat)
+    rest = np.flatnonzero(~_vanishes(phases, flat))
+    if len(rest):
+        saddle = saddle_for_delta([phases], flat[rest], side)
+        result[rest] = _epsilon_at(saddle, flat[rest])
+    return result.reshape(logs.shape)
 
 
 def epsilon_estimate_many(
@@ -126,7 +136,9 @@ def epsilon_estimate_many(
     single = np.array([_is_single(plan, side) for plan in plans], dtype=bool)
     for i in map(int, np.flatnonzero(single)):
         result[i] = _single_epsilon(plans[i][0][0], logs[i : i + 1])[0]
-    rest = np.flatnonzero(~single)
+    zero = np.array([_vanishes(plan, goal) for plan, goal in zip(plans, logs, strict=True)])
+    result[zero] = 0.0
+    rest = np.flatnonzero(~single & ~zero)
     for first in range(0, len(rest), _ROWS):
         rows = rest[first : first + _ROWS]
         saddle = saddle_for_delta([plans[j] for j in rows], logs[rows], side)
@@ -137,8 +149,8 @@ def epsilon_estimate_many(
 def _epsilon_at(saddle: Saddle, log_delta: Array) -> Array:
     line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
     _refuse_unless(done)
-    epsilon = _newton(line, saddle.epsilon, log_delta)
-    return np.where(saddle.found, np.maximum(epsilon, 0.0), 0.0)
+    _refuse_unless(saddle.found)
+    return np.maximum(_newton(line, saddle.epsilon, log_delta), 0.0)
 
 
 def _newton(line: Line, epsilon: Array, log_delta: Array) -> Array:
@@ -264,7 +276,8 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
     saddle = saddle_for_epsilon([phases], eps, side)
     if not saddle.found[0]:
         raise ExactEngineError(f"no saddle point at epsilon {epsilon:.6g}; use method 'pld'")
-    line, _ = sample_line(saddle.composition, saddle.t, eps, most_nodes=_MOST_NODES)
+    line, done = sample_line(saddle.composition, saddle.t, eps, most_nodes=_MOST_NODES)
+    _refuse_unless(done)
     for bar in _bars(phases, saddle, line, side):
         lower, upper = bar.bounds(epsilon)
         if upper - lower < _WIDEST:
@@ -276,12 +289,15 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
     if _is_single(phases, side):
         return _single_bound(phases[0][0], goal, upper)
     logs = np.array([goal])
+    if _vanishes(phases, logs)[0]:
+        return 0.0
     saddle = saddle_for_delta([phases], logs, side)
     if not saddle.found[0]:
         if upper:
             raise ExactEngineError(f"no saddle point at log delta {goal:.6g}; use method 'pld'")
         return 0.0
-    line, _ = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+    _refuse_unless(done)
     start = float(_newton(line, saddle.epsilon, logs)[0])
     for bar in _bars(phases, saddle, line, side):
         epsilon = max(start, 0.0)

@@ -77,12 +77,8 @@ class Composition:
         return real, phase
 
 
-def characteristic(
-    law: LossLaw, t: Array, coarse: Array, fine: Array, share: Array | None = None
-) -> tuple[Array, Array]:
+def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
     """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
-
-    With `share`, of the part `sum share mass (e^{zL} - e^{tL})` of a symmetric law.
 
     `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums over
     the loss into matrix products.
@@ -98,8 +94,6 @@ def characteristic(
         odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
     else:
         even = odd = tilted
-    if share is not None:
-        even, odd = share * even, share * odd
     if len(tilted) == 1:
         keep = _relevant(loss[0], even[0])
         loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
@@ -149,8 +143,7 @@ class Line:
     """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
 
     All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` of shape `(rows,)`;
-    `y`, `real`, `phase` of shape `(rows, nodes)`. `share` is the part of the losses' mass that is
-    inverted.
+    `y`, `real`, `phase` of shape `(rows, nodes)`.
     """
 
     t: Array
@@ -159,7 +152,6 @@ class Line:
     y: Array
     real: Array
     phase: Array
-    share: float = 1.0
 
     def log_delta(self, epsilon: Array) -> tuple[Array, Array]:
         """`log delta` and its derivative at `epsilon`, shape `(rows,)`."""
@@ -183,7 +175,7 @@ class Line:
         size = np.exp(np.minimum(-shift * self.t[:, None] - top[:, None], 600.0))
         level = np.where(v < 0, -np.expm1(np.minimum(v, 0.0)), 0.0)
         fall = np.where(v < 0, -np.exp(np.minimum(v, 0.0)), 0.0)
-        return self.share * np.sum(size * level, axis=-1), self.share * np.sum(size * fall, axis=-1)
+        return np.sum(size * level, axis=-1), np.sum(size * fall, axis=-1)
 
 
 def sample_line(
@@ -192,7 +184,7 @@ def sample_line(
     """Sample the integrand at tilt `t` for targets near `epsilon`; also which rows decayed."""
     log_m, _, curvature = (a[:, 0] for a in composition.cumulants(t[:, None]))
     deviation = np.sqrt(np.maximum(curvature, 1e-300))
-    period = choose_period(composition, t, epsilon, log_m, deviation)
+    period, faithful = choose_period(composition, t, epsilon, log_m, deviation)
     step = 2 * np.pi / period
     count = int(np.clip(np.max(np.ceil(8.7 / (deviation * step))), 16, 512))
     ys, reals, phases = [], [], []
@@ -212,11 +204,11 @@ def sample_line(
         size = real - np.log(np.hypot(t[:, None], y) / t[:, None])
         size -= np.log(np.hypot(1 + t[:, None], y) / (1 + t[:, None]))
         done = np.max(size[:, -max(count // 4, 4) :], axis=-1) < _TARGET
-        if np.all(done) or 2 * start > most_nodes:
+        if np.all(done | ~faithful) or 2 * start > most_nodes:
             break
         count = max(start // 2, count) if len(ys) < 4 else start
     line = Line(t, log_m, period, *(np.concatenate(a, axis=1) for a in (ys, reals, phases)))
-    return line, done
+    return line, done & faithful
 
 
 def resample(composition: Composition, line: Line, *, nodes: int) -> Line:
@@ -257,8 +249,8 @@ def _in_chunks(
 
 def choose_period(
     composition: Composition, t: Array, epsilon: Array, log_m: Array, deviation: Array
-) -> Array:
-    """The smallest period on a ladder whose aliases are below the target, one per row."""
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The smallest period on a ladder whose aliases are small enough, and where there is one."""
     tilts = chernoff_tilts(composition, t, deviation)
     chernoff, _, _ = composition.cumulants(tilts)
     shortest = 6 * deviation
@@ -269,7 +261,7 @@ def choose_period(
     errors = alias_bound(tilts, chernoff, t, epsilon, ladder)
     good = errors <= (log_delta + _TARGET)[:, None]
     first = np.where(np.any(good, axis=1), np.argmax(good, axis=1), ladder.shape[1] - 1)
-    return np.asarray(np.take_along_axis(ladder, first[:, None], axis=1)[:, 0])
+    return np.take_along_axis(ladder, first[:, None], axis=1)[:, 0], np.any(good, axis=1)
 
 
 def chernoff_tilts(composition: Composition, t: Array, deviation: Array) -> Array:

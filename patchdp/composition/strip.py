@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, special
+from scipy import ndimage
 
 from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights
 from patchdp.step import MixturePair
 
-__all__ = ["OscillationBound", "Remainder", "Window", "quadrature_remainders", "turning", "widest_mean"]
+__all__ = ["OscillationBound", "Remainder", "quadrature_remainders", "turning", "widest_mean"]
 
 Array = npt.NDArray[np.float64]
 
@@ -33,26 +33,6 @@ def widest_mean(law: LossLaw) -> float:
     """The largest distance of any component of a one-row law from the centre."""
     pairs = [pair for _, pair in law.profiles[0].parts]
     return max(abs(m) for pair in pairs for m in (*pair.shifts, *pair.p_means, *pair.q_means))
-
-
-@dataclass(frozen=True)
-class Window:
-    """`W(x) = Phi((x - centre)/width)`, and the height at which the large part is integrated."""
-
-    centre: float
-    width: float
-    height: float
-
-    def log_rest(self, x: Array) -> Array:
-        """`log(1 - W)`."""
-        return np.asarray(special.log_ndtr((self.centre - x) / self.width))
-
-    def bound(self, x: Array, a: float, *, rest: bool = False) -> Array:
-        """A bound on `|W|`, or `|1 - W|`, at `x + is`, `|s| <= a`."""
-        u = (x - self.centre) / self.width
-        tail = special.ndtr(-u if rest else u)
-        peak = np.exp(-0.5 * np.square(u) + 0.5 * (a / self.width) ** 2) / np.sqrt(2 * np.pi)
-        return np.asarray(tail + a / self.width * peak)
 
 
 @dataclass(frozen=True)
@@ -69,7 +49,6 @@ class Remainder:
     masses: Array
     growths: Array
     weights: Array
-    log_m: float
 
     def characteristic(self, y: Array) -> Array:
         """Of `M(t + iy)/M(t) - 1`, for `y > 0`: no panel errs by more than four times its mass."""
@@ -90,12 +69,8 @@ class Remainder:
         return float(np.sum(np.exp(np.min(self.masses, axis=0))))
 
 
-def quadrature_remainders(
-    law: LossLaw, t: float, log_m: float, *, window: Window | None = None
-) -> Remainder:
+def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
     """Remainders of the Gauss-Legendre panels of a one-row law at tilt `t`, relative to `M(t)`.
-
-    With `window`, of integrands multiplied by `1 - W`.
 
     On a panel of half-width `H` an analytic integrand bounded by `B` on the ellipse with foci at
     the ends and semi-axes `H (rho +- 1/rho)/2` is integrated by `n` nodes up to
@@ -120,14 +95,10 @@ def quadrature_remainders(
         steep = np.abs(x) + mu + 2 * mu * (t + 1) + 2 * (2 * mu + 1 / a)
         factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
         factor += 0.5 * a * a - (t + 1) * np.log(np.cos(theta)) - log_m
-        log_window: Array | float = 0.0
-        if window is not None:
-            log_window = np.log(window.bound(x, a, rest=True) + 1e-300)
-            steep = steep + (np.abs(x - window.centre) / window.width + 1) / window.width
         moment, mass, growth = [], [], []
         for part in parts:
             turn = a * part.slope(a, theta)
-            level = factor + part.log_density + log_window + 0.5 * spacing * steep
+            level = factor + part.log_density + 0.5 * spacing * steep
             squared = level + 2 * np.log(np.abs(part.loss) + turn)
             bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
             turn = np.minimum(turn * bend, 2 * theta)
@@ -147,7 +118,7 @@ def quadrature_remainders(
         masses.append(np.concatenate(mass))
         growths.append(np.concatenate(growth))
     weights = _panel_weights(law, t, log_m, len(parts), len(moments[0]))
-    return Remainder(t, np.stack(moments), np.stack(masses), np.stack(growths), weights, log_m)
+    return Remainder(t, np.stack(moments), np.stack(masses), np.stack(growths), weights)
 
 
 def _panel_weights(law: LossLaw, t: float, log_m: float, parts: int, columns: int) -> Array:
