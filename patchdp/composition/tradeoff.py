@@ -5,7 +5,7 @@ false-negative rate of at least
 `f(alpha) = sup over eps >= 0 of max(0, 1 - delta(eps) - e^eps alpha,
 e^{-eps} (1 - delta(eps) - alpha))`.
 Every single `eps` gives a valid bound, so any finite choice of them is sound and a good choice is
-tight; both families are concave (in `e^eps` and in `e^{-eps}`), so the best one is found by zooming.
+tight; both families are concave (in `e^eps` and in `e^{-eps}`): the best one is found by zooming.
 Source: arXiv:2111.10660 (Zhu, Dong, Wang), arXiv:1905.02383 (Dong, Roth, Su).
 
 >>> import numpy as np

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attr
 import numpy as np
@@ -43,8 +43,8 @@ Engine = Literal["rdp", "pld", "patchdp"]
 _MARGIN = 1 + 1e-11
 # A tail of the number of times an image is drawn that may count as a breach.
 _NEGLIGIBLE = 1e-40
-_FULLY_PRIVATE = "no privacy cost"
-_NOT_PRIVATE = "no privacy"
+_FULLY_PRIVATE: Final = "no privacy cost"
+_NOT_PRIVATE: Final = "no privacy"
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True)
@@ -116,25 +116,26 @@ def _single(event: dp_event.DpEvent, rate: Fraction) -> Cost:
     """
     if rate == 0:
         return _FULLY_PRIVATE
-    match event:
-        case dp_event.GaussianDpEvent(noise_multiplier=value):
-            noise = _noise(event, value)
-            if noise == 0:
-                return _NOT_PRIVATE
-            return [_profile((1.0, fixed_size_pair(rate=rate, mu=_mu(noise))))]
-        case dp_event.LaplaceDpEvent(noise_multiplier=value):
-            noise = _noise(event, value)
-            if noise == 0:
-                return _NOT_PRIVATE
-            return [LaplaceStep(distance=math.nextafter(2 / noise, math.inf), rate=rate)]
-        case dp_event.RandomizedResponseDpEvent(noise_parameter=value, num_buckets=buckets):
-            uniform = _chance(event, "noise_parameter", value)
-            if _whole(event, "num_buckets", buckets, 1) == 1:
-                return _FULLY_PRIVATE
-            if uniform == 0:
-                return _NOT_PRIVATE
-            return [RandomizedResponseStep(float(uniform), buckets, rate)]
-    raise _Unsupported(event, _explain(event))
+    if isinstance(event, dp_event.RandomizedResponseDpEvent):
+        return _randomized_response(event, rate)
+    if not isinstance(event, dp_event.GaussianDpEvent | dp_event.LaplaceDpEvent):
+        raise _Unsupported(event, _explain(event))
+    noise = _noise(event, event.noise_multiplier)
+    if noise == 0:
+        return _NOT_PRIVATE
+    if isinstance(event, dp_event.LaplaceDpEvent):
+        return [LaplaceStep(distance=math.nextafter(2 / noise, math.inf), rate=rate)]
+    return [_profile((1.0, fixed_size_pair(rate=rate, mu=_mu(noise))))]
+
+
+def _randomized_response(event: dp_event.RandomizedResponseDpEvent, rate: Fraction) -> Cost:
+    uniform = _chance(event, "noise_parameter", event.noise_parameter)
+    buckets = _whole(event, "num_buckets", event.num_buckets, 1)
+    if buckets == 1:
+        return _FULLY_PRIVATE
+    if uniform == 0:
+        return _NOT_PRIVATE
+    return [RandomizedResponseStep(float(uniform), buckets, rate)]
 
 
 def _explain(event: dp_event.DpEvent) -> str:
@@ -192,7 +193,7 @@ def _without_replacement(
 def _with_replacement(event: dp_event.SampledWithReplacementDpEvent, inclusion: Fraction) -> Cost:
     """`J ~ Binomial(batch, p / N)` draws show the patch; exchanging them moves the sum by `2 J C`.
 
-    Source: `docs/theory.md`, "Several images per person", the general form.
+    Source: `docs/theory.md`, "One person in several images", with replacement.
     """
     size = _whole(event, "source_dataset_size", event.source_dataset_size)
     batch = _whole(event, "sample_size", event.sample_size)
@@ -230,11 +231,13 @@ def _with_replacement(event: dp_event.SampledWithReplacementDpEvent, inclusion: 
 def _truncated(event: dp_event.TruncatedSubsampledGaussianDpEvent, inclusion: Fraction) -> Cost:
     """Poisson sampling whose batches beyond a size are cut down to it at random.
 
-    Condition on the number of *other* images that were drawn. With fewer than `truncated_batch_size`
-    of them the image joins with probability `q` and the others stay: Poisson. With at least that
-    many the batch is full, and the image's place would be another's: an exchange, at rate
-    `Pr(image in batch | batch full)`. Source: arXiv:2508.15089 for add-or-remove; for a replacement
-    the case distinction does not depend on the content.
+    Condition on the number of *other* images that were drawn. With fewer of them than the largest
+    batch has, the image joins with probability `q` and the others stay: Poisson. With at least that
+    many the batch is full, and the image's place would be another's: measured from the batch
+    without it, the sum moves by up to `2 C` before and after, at rate
+    `Pr(image in batch | batch full)`: Poisson at half the noise. Source: arXiv:2508.15089, whose
+    bound under replacement this is where no crop misses; the case distinction does not depend on
+    the content.
     """
     size = _whole(event, "dataset_size", event.dataset_size)
     most = _whole(event, "truncated_batch_size", event.truncated_batch_size)
@@ -251,31 +254,30 @@ def _truncated(event: dp_event.TruncatedSubsampledGaussianDpEvent, inclusion: Fr
     if size - 1 < most:
         return [_profile((1.0, poisson))]
     if full < 1e-290:  # too rare for quotients of floats: let the image be in every such batch
-        return [_profile((1.0, poisson), (1e-290, fixed_size_pair(rate=inclusion, mu=mu)))]
+        return [
+            _profile((1.0, poisson), (1e-290, poisson_pair(rate=1, inclusion=inclusion, mu=2 * mu)))
+        ]
     # Pr(drawn, full, kept) = E[B/(B + more)] over batches beyond B, counted by Pr(X > B) B / N.
     place = float(stats.binom.sf(most, size, float(q))) * most / (full * size)
     place = min(place * _MARGIN, 1.0)
-    exchanged = fixed_size_pair(rate=min(Fraction(place) * inclusion, Fraction(1)), mu=mu)
+    exchanged = poisson_pair(rate=place, inclusion=inclusion, mu=2 * mu)
     free = float(stats.binom.cdf(most - 1, size - 1, float(q)))
     return [_profile((min(free * _MARGIN, 1.0), poisson), (min(full * _MARGIN, 1.0), exchanged))]
 
 
 def _cost(event: dp_event.DpEvent, inclusion: Fraction) -> Cost:
     """What one application of a leaf costs at patch level."""
-    match event:
-        case dp_event.NoOpDpEvent():
-            return _FULLY_PRIVATE
-        case dp_event.NonPrivateDpEvent():
-            return _NOT_PRIVATE
-        case dp_event.PoissonSampledDpEvent():
-            return _poisson(event, inclusion)
-        case dp_event.SampledWithoutReplacementDpEvent():
-            return _without_replacement(event, inclusion)
-        case dp_event.SampledWithReplacementDpEvent():
-            return _with_replacement(event, inclusion)
-        case dp_event.TruncatedSubsampledGaussianDpEvent():
-            return _truncated(event, inclusion)
-    return _single(event, inclusion)
+    if isinstance(event, dp_event.NoOpDpEvent):
+        return _FULLY_PRIVATE
+    if isinstance(event, dp_event.NonPrivateDpEvent):
+        return _NOT_PRIVATE
+    sampled: dict[type[dp_event.DpEvent], Callable[[Any, Fraction], Cost]] = {
+        dp_event.PoissonSampledDpEvent: _poisson,
+        dp_event.SampledWithoutReplacementDpEvent: _without_replacement,
+        dp_event.SampledWithReplacementDpEvent: _with_replacement,
+        dp_event.TruncatedSubsampledGaussianDpEvent: _truncated,
+    }
+    return sampled.get(type(event), _single)(event, inclusion)
 
 
 def _walk(
