@@ -1,0 +1,1 @@
+"""Trainings one can run: `python -m examples.segmentation`, `python -m examples.digits`."""

@@ -1,0 +1,1 @@
+"""A classifier of scikit-learn's digits when one pixel of an image is private."""

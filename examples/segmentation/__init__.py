@@ -1,0 +1,1 @@
+"""Image-level against patch-level noise for semantic segmentation, at equal (epsilon, delta)."""
