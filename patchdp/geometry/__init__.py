@@ -5,6 +5,7 @@
 Fraction(66049, 200720)
 """
 
+from patchdp.geometry.at_most import AtMost
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.erase import Cutout, RandomErasing
 from patchdp.geometry.fixed import CenterCrop, FixedCrop, GridCrop, WholeImage
@@ -17,6 +18,7 @@ from patchdp.geometry.rescale import OneOf, RandomScale, Resize, ResizedCrop
 from patchdp.geometry.views import FiveCrop, RandomApply, TenCrop, Views
 
 __all__ = [
+    "AtMost",
     "CenterCrop",
     "Crop",
     "Cutout",

@@ -34,6 +34,11 @@ class Crop(ABC):
         """Number of independent windows: the length of `laws`, whatever the image."""
         return 1
 
+    @property
+    def exact(self) -> bool:
+        """Whether the probabilities are those of the crop, not only bounds on them."""
+        return True
+
     @abstractmethod
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         """The laws of the independent windows this crop is made of, on an image of that size."""

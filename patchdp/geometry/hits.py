@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -82,11 +82,11 @@ worst_image=(640, 480), attained=True)
     else:
         found = _worst_of_sizes(sizes, crop, patch)
     if isinstance(patch, PatchUnion):
-        return Inclusion(found.probability, None, found.worst_image, found.attained)
+        return Inclusion(found.probability, None, found.worst_image, found.attained and crop.exact)
     if patch.count > 1:
         bound = min(Fraction(1), patch.count * Fraction(found.probability))
         return Inclusion(bound, found.worst_position, found.worst_image, False)
-    return found
+    return found if crop.exact else replace(found, attained=False)
 
 
 def inclusion_map(image: Sequence[int], crop: Crop, patch: PrivatePatch) -> npt.NDArray[np.float64]:

@@ -187,6 +187,10 @@ class ResizedCrop(Crop):
             )
 
     @property
+    def exact(self) -> bool:
+        return self.crop.exact
+
+    @property
     def law_count(self) -> int:
         return self.crop.law_count
 

@@ -56,6 +56,10 @@ class Views(Crop):
             raise ValueError(f"views must be at least one crop, got {self.crops!r}")
 
     @property
+    def exact(self) -> bool:
+        return all(crop.exact for crop in self.crops)
+
+    @property
     def law_count(self) -> int:
         return sum(crop.law_count for crop in Counter(self.crops))
 
@@ -183,6 +187,10 @@ class RandomApply(Crop):
         if not isinstance(self.crop, Crop):
             raise ValueError(f"crop must be a crop, got {self.crop!r}")
         as_probability("probability", self.probability)
+
+    @property
+    def exact(self) -> bool:
+        return self.crop.exact
 
     @property
     def law_count(self) -> int:
