@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from patchdp.geometry.crop import Crop
+from patchdp.geometry.crop import Crop, RandomCrop
+from patchdp.geometry.fixed import CenterCrop
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size
+from patchdp.geometry.sizes import Size, spelled
 from patchdp.geometry.windows import AxisWindows, WeightedWindows, Windows
 
 __all__ = ["NestedCrop"]
@@ -34,7 +35,8 @@ class NestedCrop(Crop):
         inner: the second crop, without padding.
 
     Raises:
-        ValueError: crops that are not crops; on use, crops that are not such windows.
+        ValueError: crops that are not crops; on use, crops that are not such windows, an outer
+            one that exceeds the image.
     """
 
     outer: Crop
@@ -47,6 +49,16 @@ class NestedCrop(Crop):
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         outer = _windows(self.outer, image)
+        if isinstance(self.outer, CenterCrop | RandomCrop) and any(
+            # Where the image then lies in the window is the library's choice.
+            size > law.last - law.first + law.length
+            or (size > n and isinstance(self.outer, CenterCrop))
+            for size, law, n in zip(self.outer.size, outer, image, strict=True)
+        ):
+            raise ValueError(
+                f"crop {spelled(self.outer.size)} does not fit image {spelled(image)}; the outer "
+                "one of two nested crops must"
+            )
         inner = _windows(self.inner, tuple(law.length for law in outer))
         return (WindowLaw.single(map(_nested, outer, inner)),)
 

@@ -205,7 +205,7 @@ class ResizedCrop(Crop):
         seen: dict[tuple[int, int, AxisLaw], AxisLaw] = {}
         for probability, size in sizes:
             law = self._at_size(image, size, seen)[0]
-            if self.law_count > 1 or not isinstance(law.weights, tuple):
+            if not _is_affine(self.crop) or not isinstance(law.weights, tuple):
                 raise ValueError(
                     "a crop of an image of random size must be a single window of known size, "
                     f"got {self.crop!r}"
@@ -242,6 +242,14 @@ class ResizedCrop(Crop):
             f"ResizedCrop({self.crop!r}, {self.resizing!r}, "
             f"interpolation={self.interpolation!r}{antialias})"
         )
+
+
+def _is_affine(crop: Crop) -> bool:
+    """Whether mixing the sizes first and combining the views after is the same thing."""
+    if crop.law_count > 1:
+        return False
+    never, half, always = (crop.combine([Fraction(k, 2)]) for k in range(3))
+    return half == (never + always) / 2
 
 
 def _scaled(image: Size, factor: Fraction, half: Fraction) -> Size:

@@ -9,7 +9,15 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from patchdp.geometry import Mask, Patch, RandomResizedCrop, Views, inclusion, inclusion_map
+from patchdp.geometry import (
+    Mask,
+    Patch,
+    RandomResizedCrop,
+    Views,
+    hit_probability,
+    inclusion,
+    inclusion_map,
+)
 
 
 def draw(
@@ -107,6 +115,9 @@ def test_map_equals_the_sum_over_all_windows(
             expected[first[0] : row + h, first[1] : column + w] += p
         found = inclusion_map(image, crop, Patch(shape))
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+        corners = np.argwhere(np.ones(found.shape, dtype=bool))
+        listed = hit_probability(image, crop, corners, shape)
+        np.testing.assert_allclose(listed, expected.ravel(), rtol=1e-12)
         worst = inclusion(image, crop, Patch(shape))
         # An upper bound, and a close one.
         assert expected.max() * (1 - 1e-13) <= worst.probability <= expected.max() * (1 + 1e-12)
