@@ -41,6 +41,9 @@ _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
 _REFINEMENTS = ((4.0, 1), (8.0, 1), (8.0, 3), (16.0, 2))
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
+_NOT_CONVERGED = (
+    "the exact engine does not converge for so few effective participations; use method 'pld'"
+)
 _TOO_WIDE = "the exact engine's error bar exceeds 1e-6 of delta here; use method 'pld'"
 
 
@@ -116,8 +119,7 @@ def epsilon_estimate(phases: Plan, log_delta: npt.ArrayLike, *, side: Side = "sy
     result = np.zeros_like(flat)
     rest = np.flatnonzero(~_vanishes(phases, flat))
     if len(rest):
-        saddle = saddle_for_delta([phases], flat[rest], side)
-        result[rest] = _epsilon_at(saddle, flat[rest])
+        result[rest] = _epsilon_at([phases], flat[rest], side)
     return result.reshape(logs.shape)
 
 
@@ -141,35 +143,65 @@ def epsilon_estimate_many(
     rest = np.flatnonzero(~single & ~zero)
     for first in range(0, len(rest), _ROWS):
         rows = rest[first : first + _ROWS]
-        saddle = saddle_for_delta([plans[j] for j in rows], logs[rows], side)
-        result[rows] = _epsilon_at(saddle, logs[rows])
+        result[rows] = _epsilon_at([plans[j] for j in rows], logs[rows], side)
     return result
 
 
-def _epsilon_at(saddle: Saddle, log_delta: Array) -> Array:
-    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
-    _refuse_unless(done)
+def _epsilon_at(plans: Sequence[Plan], log_delta: Array, side: Side) -> Array:
+    """Solve for epsilon on each plan's line, and again on a better line where it ends far off."""
+    saddle = saddle_for_delta(plans, log_delta, side)
     _refuse_unless(saddle.found)
-    return np.maximum(_newton(line, saddle.epsilon, log_delta), 0.0)
+    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+    epsilon, good = _newton(line, saddle.epsilon, log_delta)
+    for row in map(int, np.flatnonzero(~(good & done))):
+        plan = plans[row if len(plans) > 1 else 0]
+        epsilon[row] = _walk(plan, float(saddle.epsilon[row]), float(log_delta[row]), side)[0]
+    return np.maximum(epsilon, 0.0)
 
 
-def _newton(line: Line, epsilon: Array, log_delta: Array) -> Array:
-    """The epsilon at which the sampled line has `log_delta`."""
-    for _ in range(12):
+def _newton(line: Line, start: Array, goal: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The epsilon at which the sampled line has `log delta = goal`, and where it is trusted."""
+    epsilon = np.array(start)
+    furthest = 4.0 / line.t
+    for _ in range(30):
         value, slope = line.log_delta(epsilon)
-        step = (value - log_delta) / slope
+        with np.errstate(invalid="ignore"):
+            step = np.clip(np.nan_to_num((value - goal) / slope), -furthest, furthest)
         epsilon = epsilon - step
         if np.all(np.abs(step) <= 1e-15 * np.abs(epsilon) + 1e-300):
             break
-    return epsilon
+    value, _ = line.log_delta(epsilon)
+    with np.errstate(invalid="ignore"):
+        met = np.abs(value - goal) < 1e-9 * np.maximum(1.0, np.abs(goal))
+    return epsilon, met & (np.abs(epsilon - start) < furthest)
+
+
+def _walk(plan: Plan, start: float, goal: float, side: Side) -> tuple[float, Saddle, Line]:
+    """Bracket and solve with a new line at every step: Laplace's approximation is poor here."""
+    low, high = 0.0, np.inf
+    epsilon = max(start, 0.0)
+    for _ in range(60):
+        at = np.array([epsilon])
+        saddle = saddle_for_epsilon([plan], at, side)
+        _refuse_unless(saddle.found)
+        line, done = sample_line(saddle.composition, saddle.t, at, most_nodes=_MOST_NODES)
+        _refuse_unless(done)
+        solved, good = _newton(line, at, np.array([goal]))
+        if good[0] or (epsilon == 0.0 and line.log_delta(at)[0][0] <= goal):
+            return max(float(solved[0]), 0.0), saddle, line
+        value, slope = (float(v[0]) for v in line.log_delta(at))
+        if not np.isfinite(value):
+            break
+        low, high = (epsilon, high) if value > goal else (low, epsilon)
+        epsilon -= float(np.clip((value - goal) / slope, -4.0 / line.t[0], 4.0 / line.t[0]))
+        if not low < epsilon < high:
+            epsilon = 0.5 * (low + high) if np.isfinite(high) else 2 * low + 1e-6
+    raise ExactEngineError(_NOT_CONVERGED)
 
 
 def _refuse_unless(good: npt.NDArray[np.bool_]) -> None:
     if not np.all(good):
-        raise ExactEngineError(
-            "the exact engine does not converge for so few effective participations; "
-            "use method 'pld'"
-        )
+        raise ExactEngineError(_NOT_CONVERGED)
 
 
 def log_delta_upper(phases: Plan, epsilon: npt.ArrayLike) -> Array:
@@ -297,8 +329,10 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
             raise ExactEngineError(f"no saddle point at log delta {goal:.6g}; use method 'pld'")
         return 0.0
     line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
-    _refuse_unless(done)
-    start = float(_newton(line, saddle.epsilon, logs)[0])
+    solved, good = _newton(line, saddle.epsilon, logs)
+    start = float(solved[0])
+    if not (good & done)[0]:
+        start, saddle, line = _walk(phases, float(saddle.epsilon[0]), goal, side)
     for bar in _bars(phases, saddle, line, side):
         epsilon = max(start, 0.0)
         for _ in range(8):
