@@ -555,6 +555,19 @@ def test_several_images_of_one_person(seed: int) -> None:
             assert line_divergence(laws[0], laws[1], a) <= profile(bound, a) + 1e-7
 
 
+@pytest.mark.parametrize("p", [0.2, 0.95])
+def test_several_images_all_turned_around(p: float) -> None:
+    """Theorem 27: every hit moves +C to -C, full batch; the bound is close to what is reached."""
+    mu = 0.7
+    before = on_line([(1 - p) ** 2, 2 * p * (1 - p), p * p], [-2 * mu, 0.0, 2 * mu])
+    after = on_line([1.0], [-2 * mu])
+    for scheme in (pdp.Poisson(sampling_probability=1.0), pdp.FixedSize(5, 5)):
+        bound = images_per_person(scheme, inclusion=Fraction(p), mu=mu, images=2)
+        for a in FACTORS:
+            reached = line_divergence(before, after, a)
+            assert reached <= profile(bound, a) + 1e-7 <= 1.2 * reached
+
+
 def test_error_rates_of_the_best_test() -> None:
     """Theorem 29: the most powerful test of a Gaussian pair meets the curve, none beats it."""
     mu = 0.6
