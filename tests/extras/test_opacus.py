@@ -38,6 +38,7 @@ from torch.utils.data import (
 from patchdp.interop import opacus
 from patchdp.interop.opacus import samplers
 from patchdp.interop.opacus.claim import Claim
+from patchdp.interop.torchvision import UnsupportedTransform
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings(
@@ -620,3 +621,70 @@ def test_a_data_set_without_a_crop_to_read():
     data.transform = None
     with pytest.raises(ValueError, match="give transform= or crop="):
         opacus.check(shuffled(data), image=IMAGE)
+
+
+# --- the crop is read off torchvision's transforms ----------------------------------------------
+
+
+@pytest.fixture
+def v2():
+    return pytest.importorskip("torchvision.transforms.v2")
+
+
+def test_engine_reads_the_crop_of_the_data_set(v2):
+    data = Pictures(transform=v2.Compose([v2.RandomCrop(8), v2.RandomHorizontalFlip()]))
+    engine = opacus.PatchPrivacyEngine(image=IMAGE, patch=PATCH, sampling=pdp.Poisson)
+    loader = shuffled(Subset(data, range(24)))
+    made = engine.make_private(**parts(loader), noise_multiplier=1.5)
+    train(*made, epochs=5)
+    assert engine.report.crop == CROP
+    assert engine.get_epsilon(DELTA) == poisson_plan(1 / 4, 1.5, 20).epsilon(DELTA)
+    assert engine.report.warnings == ()
+
+
+def test_check_takes_loader_transform_and_module(v2):
+    transform = v2.RandomCrop(8)
+    loader = shuffled(Pictures(transform=transform))
+    with pytest.warns(opacus.PatchPrivacyWarning, match=r"\(24, 24\) is the size of the first"):
+        report = opacus.check(loader, transform, nn.Linear(64, 2))
+    assert (report.image, report.crop) == (IMAGE, CROP)
+    assert report.sampling == pdp.Shuffle(batch_size=6, dataset_size=30)
+    assert isinstance(loader.dataset.transform, v2.RandomCrop)
+    assert len(report.assumptions) > 3
+
+
+def test_a_refused_transform_stops_before_training(v2):
+    class Custom:
+        def __call__(self, image):
+            return image[..., :8, :8]
+
+    for transform, reason in [
+        (v2.Compose([v2.RandomIoUCrop(), v2.RandomCrop(8)]), "chosen by the image's boxes"),
+        (v2.Compose([v2.RandomCrop(8), v2.MixUp()]), "mixes images"),
+        (Custom(), "Custom is not known"),
+    ]:
+        data = Pictures()
+        data.transform = transform
+        with pytest.raises(UnsupportedTransform, match=reason):
+            opacus.check(shuffled(data), image=IMAGE)
+        with pytest.raises(UnsupportedTransform, match=reason):
+            opacus.register(**{**CLAIM, "crop": transform}, sampling=pdp.Poisson)
+        engine = opacus.PatchPrivacyEngine(image=IMAGE, patch=PATCH, sampling=pdp.Poisson)
+        with pytest.raises(UnsupportedTransform, match=reason):
+            engine.make_private(**parts(shuffled(data)), noise_multiplier=1.0)
+
+
+def test_a_declared_crop_is_compared_with_what_can_be_read(v2):
+    data = Pictures(transform=v2.RandomCrop(10))
+    with pytest.warns(opacus.PatchPrivacyWarning, match=r"amounts to RandomCrop\(\(10, 10\)\)"):
+        opacus.check(shuffled(data), image=IMAGE, crop=CROP)
+
+
+def test_several_transforms_need_a_declared_crop():
+    class Outer(Pictures):
+        def __init__(self, dataset):
+            super().__init__()
+            self.dataset = dataset
+
+    with pytest.raises(ValueError, match="2 transforms"):
+        opacus.check(shuffled(Outer(Pictures())), image=IMAGE)

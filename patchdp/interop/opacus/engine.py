@@ -21,7 +21,7 @@ from patchdp import _checks
 from patchdp.guarantee import Method
 from patchdp.interop.opacus.accountant import PatchAccountant, certified_epsilon
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling
-from patchdp.interop.opacus.guard import CheckReport, PatchPrivacyWarning, check
+from patchdp.interop.opacus.guard import CheckReport, PatchPrivacyWarning, check, read_crop
 from patchdp.interop.opacus.samplers import PassCounter, match, recognise, replace_batches
 from patchdp.interop.opacus.transforms import as_crop
 from patchdp.step import FixedSize, Poisson, Shuffle
@@ -218,6 +218,8 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
 
     def _inspect(self, loader: Any, module: Any) -> tuple[Claim, CheckReport]:
         """Check a loader and state what training on it claims."""
+        # First of all, before anything draws an item: a transform to be refused may not even run.
+        read_crop(loader.dataset, None, self.image, self.crop, [])
         if self._poisson:
             # Opacus replaces the batches of this loader by Poisson ones.
             loader = self._prepare_data_loader(

@@ -107,7 +107,7 @@ def check(
     if sampling is not None:
         match(sampling, found)
     problems: list[str] = []
-    image, crop = _crop(loader.dataset, transform, image, crop, problems)
+    image, crop = read_crop(loader.dataset, transform, image, crop, problems)
     problems += _loader_problems(loader)
     if _repeats(loader.dataset, image, crop):
         problems.append(
@@ -121,17 +121,17 @@ def check(
     return CheckReport(image, crop, found, tuple(problems))
 
 
-def _crop(
+def read_crop(
     dataset: Any, transform: Any, image: Any, crop: Crop | None, problems: list[str]
 ) -> tuple[Any, Crop]:
     """The size of the images and the crop, given or read."""
-    found = find_transform(dataset) if crop is None or image is None else None
-    if crop is None and transform is None:
-        if found is None:
-            raise ValueError(
-                "the data set has no transform to read the crop off; give transform= or crop="
-            )
+    found = None if transform is not None and image is not None else find_transform(dataset)
+    if transform is None and found is not None:
         transform = found.transform
+    if crop is None and transform is None:
+        raise ValueError(
+            "the data set has no transform to read the crop off; give transform= or crop="
+        )
     if image is None:
         image = None if found is None else first_size(dataset, found)
         if image is None:
@@ -140,7 +140,18 @@ def _crop(
             f"image was not given: {image} is the size of the first; an image of another size may "
             "be less private"
         )
-    return image, crop if crop is not None else as_crop(transform, image=image)
+    if crop is None:
+        return image, as_crop(transform, image=image)
+    # Code of one's own cannot be read and is taken at its word; torchvision's can be.
+    if type(transform).__module__.startswith("torchvision."):
+        try:
+            read = as_crop(transform, image=image)
+        except ValueError as error:
+            problems.append(f"crop was given as {crop!r}, but of the transform: {error}")
+        else:
+            if read != crop:
+                problems.append(f"crop was given as {crop!r}, the transform amounts to {read!r}")
+    return image, crop
 
 
 def _loader_problems(loader: Any) -> Iterator[str]:

@@ -34,10 +34,9 @@ def as_crop(crop: Any, *, image: Any) -> Crop:
         return crop
     if not callable(crop):
         raise ValueError(f"crop must be a patchdp crop or a transform, got {crop!r}")
-    from patchdp.interop import torchvision
+    from patchdp.interop.torchvision import plan_crop
 
-    planned: Crop = torchvision.plan_crop(crop, image=image)
-    return planned
+    return plan_crop(crop, image=image)
 
 
 def find_transform(dataset: Any) -> Found | None:
