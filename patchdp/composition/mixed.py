@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -64,12 +64,39 @@ def _profiles(leaves: Leaves) -> list[tuple[StepProfile, int]] | None:
     return chosen if len(chosen) == len(leaves) else None
 
 
-def _compose(
+def _attempts(
     masses: list[tuple[LossMasses, int]], tilt: float, log_target: float
-) -> tilted.ComposedMasses:
-    # Any tilt is sound. Beyond this one a single grid point would carry all the mass.
+) -> Iterator[tilted.ComposedMasses]:
+    """Compositions tilted less and less: any tilt is sound, none fits every question.
+
+    Beyond the first tilt a single grid point would carry all the mass; under a steep one the law of
+    a few bounded losses is so lopsided that its window leaves out the epsilon in question.
+    """
     tilt = min(tilt, 1 / masses[0][0].interval)
-    return tilted.compose(masses, tilt=tilt, log_target=log_target)
+    for _ in range(6):
+        yield tilted.compose(masses, tilt=tilt, log_target=log_target)
+        tilt /= 2
+
+
+def _epsilon(masses: list[tuple[LossMasses, int]], log_delta: float) -> float:
+    best = math.inf
+    tilt = tilted.saddle(masses, log_delta=log_delta)
+    for composed in _attempts(masses, tilt, log_delta):
+        best = min(best, composed.epsilon_upper(log_delta))
+        if best > max(composed.first * composed.interval, 0.0) or best == 0:
+            break
+    return best
+
+
+def _log_delta(masses: list[tuple[LossMasses, int]], epsilon: float, goal: float) -> float:
+    best = 0.0
+    tilt = tilted.saddle(masses, epsilon=epsilon)
+    for composed in _attempts(masses, tilt, goal):
+        found, sharp = composed.log_delta_sharpness(epsilon)
+        best = min(best, found)
+        if sharp:
+            break
+    return best
 
 
 def is_loud(leaves: Leaves) -> bool:
@@ -155,12 +182,11 @@ def epsilon_upper(leaves: Leaves, *, log_delta: float, tolerance: float) -> floa
     while True:
         try:
             masses = _discretise(leaves, interval, log_tail)
-            composed = _compose(masses, tilted.saddle(masses, log_delta=log_delta), log_delta)
+            found = min(_epsilon(masses, log_delta) * (1 + 1e-14), pure)
         except tilted.GridTooLarge:
             if math.isinf(min(previous, pure)):
                 raise
             return min(previous, pure)
-        found = min(composed.epsilon_upper(log_delta) * (1 + 1e-14), pure)
         # Halving the interval leaves a quarter of its cost; twice, lest two agree by chance.
         close = close + 1 if previous - found <= 2 * tolerance * found else 0
         best = min(found, previous)
@@ -197,12 +223,11 @@ def log_delta_upper(leaves: Leaves, *, epsilon: float, tolerance: float) -> floa
         log_tail = goal - math.log(sum(count for _, count in leaves)) - _GIVEN_AWAY
         try:
             masses = _discretise(leaves, interval, log_tail)
-            composed = _compose(masses, tilted.saddle(masses, epsilon=epsilon), goal)
+            found = _log_delta(masses, epsilon, goal)
         except tilted.GridTooLarge:
             if previous == 0:
                 raise
             return previous
-        found = composed.log_delta_upper(epsilon)
         if found < goal + 2.0 and goal > -600.0:  # tails were cut for a larger delta
             goal = max(found - 4.0, 2 * goal)
             continue

@@ -27,7 +27,7 @@ from dp_accounting.privacy_accountant import NeighboringRelation, PrivacyAccount
 from scipy import stats
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, mixed
+from patchdp.composition import mixed
 from patchdp.composition.mixed import Leaf
 from patchdp.composition.pure import LaplaceStep, RandomizedResponseStep, RevealingStep
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
@@ -382,16 +382,7 @@ class PatchPrivacyAccountant(PrivacyAccountant):  # type: ignore[misc]
         if target_delta == 1 or not self._leaves:
             return 0.0
         log_delta = math.log(target_delta) * (1 + 4e-16) if target_delta > 0 else -math.inf
-        profiles = [(s, n) for s, n in self._leaves if isinstance(s, StepProfile)]
-        if len(profiles) < len(self._leaves) or target_delta == 0 or mixed.is_loud(profiles):
-            return mixed.epsilon_upper(self._leaves, log_delta=log_delta, tolerance=self._tolerance)
-        try:
-            reference = float(exact.epsilon_estimate(profiles, np.array(log_delta)))
-        except exact.ExactEngineError:
-            reference = None
-        return certify.epsilon_upper(
-            profiles, log_delta=log_delta, tolerance=self._tolerance, reference=reference
-        ).value
+        return mixed.epsilon_upper(self._leaves, log_delta=log_delta, tolerance=self._tolerance)
 
     def get_delta(self, target_epsilon: float) -> float:
         """A certified delta: an upper bound.
