@@ -48,7 +48,11 @@ class Profile(NamedTuple):
 
 def check_delta(delta: object) -> float:
     """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
-    log_delta = math.log(float(_checks.probability("delta", delta, open_ends=True)))
+    exact_delta = _checks.probability("delta", delta, open_ends=True)
+    number = float(exact_delta)
+    if number < 1e-300 or number == 1.0:
+        raise ValueError(f"delta must lie between 1e-300 and 1, got {delta!r}")
+    log_delta = math.log(number)
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from patchdp._version import __version__
+from patchdp.cli import output
 from patchdp.cli.compare import compare
 from patchdp.cli.inclusion import inclusion
 from patchdp.cli.privacy import epsilon, noise, solve
@@ -18,7 +19,7 @@ __all__ = ["cli", "main"]
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Example: patchdp inclusion --image 1024x2048 --crop 505x505 --patch 10x10",
+    epilog=output.example("patchdp inclusion --image 1024x2048 --crop 505x505 --patch 10x10"),
 )
 @click.version_option(__version__, prog_name="patchdp")
 def cli() -> None:

@@ -45,8 +45,8 @@ def _variants(plan: TrainingPlan) -> list[tuple[str, TrainingPlan]]:
 
 
 @click.command(
-    epilog=(
-        "Example: patchdp compare --image 1024x2048 --crop 505x505 --patch 10x10 "
+    epilog=output.example(
+        "patchdp compare --image 1024x2048 --crop 505x505 --patch 10x10 "
         "--sampling fixed --batch-size 200 --dataset-size 2975 --epochs 100 "
         "--noise-multiplier 2 --epsilon 10 --delta 1/2975"
     )

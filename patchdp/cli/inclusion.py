@@ -14,7 +14,9 @@ from patchdp.cli.settings import GEOMETRY, collect, crop_and_patch, options
 __all__ = ["inclusion"]
 
 
-@click.command(epilog="Example: patchdp inclusion --image 1024x2048 --crop 505x505 --patch 10x10")
+@click.command(
+    epilog=output.example("patchdp inclusion --image 1024x2048 --crop 505x505 --patch 10x10")
+)
 @options(*GEOMETRY)
 def inclusion(config: str | None, as_json: bool, **flags: Any) -> None:
     """Probability that a crop shows the patch, at the worst place."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-__all__ = ["dump", "paragraph", "table"]
+__all__ = ["dump", "example", "paragraph", "table"]
 
 
 def _plain(value: Any) -> Any:
@@ -29,6 +29,12 @@ def _plain(value: Any) -> Any:
 def dump(result: Mapping[str, Any]) -> None:
     """Print JSON; infinity is the text `"inf"`."""
     click.echo(json.dumps(_plain(result), allow_nan=False))
+
+
+def example(command: str) -> str:
+    """The epilog of a help text: a command that survives wrapping, copying and pasting."""
+    lines = textwrap.wrap(command, width=70, break_on_hyphens=False, break_long_words=False)
+    return "\b\nExample:\n  " + " \\\n    ".join(lines)
 
 
 def paragraph(text: str, *, bullet: str = "") -> None:

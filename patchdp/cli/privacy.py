@@ -94,8 +94,8 @@ def _place(value: float) -> int:
 
 
 @click.command(
-    epilog=(
-        "Example: patchdp epsilon --image 1024x2048 --crop 505x505 --patch 10x10 "
+    epilog=output.example(
+        "patchdp epsilon --image 1024x2048 --crop 505x505 --patch 10x10 "
         "--sampling poisson --batch-size 200 --dataset-size 2975 --steps 1500 "
         "--noise-multiplier 2 --delta 1e-5"
     )
@@ -125,8 +125,8 @@ def _solved(
 
 
 @click.command(
-    epilog=(
-        "Example: patchdp noise --image 1024x2048 --crop 505x505 --patch 10x10 "
+    epilog=output.example(
+        "patchdp noise --image 1024x2048 --crop 505x505 --patch 10x10 "
         "--sampling fixed --batch-size 200 --dataset-size 2975 --epochs 100 "
         "--epsilon 10 --delta 1/2975"
     )
@@ -141,8 +141,8 @@ def noise(config: str | None, as_json: bool, **flags: Any) -> None:
 
 
 @click.command(
-    epilog=(
-        "Example: patchdp solve --for crop --image 1024x2048 --crop 505x505 --patch 10x10 "
+    epilog=output.example(
+        "patchdp solve --for crop --image 1024x2048 --crop 505x505 --patch 10x10 "
         "--sampling poisson --batch-size 200 --dataset-size 2975 --steps 1500 "
         "--noise-multiplier 2 --epsilon 3 --delta 1e-5"
     )

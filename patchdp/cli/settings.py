@@ -109,17 +109,25 @@ def parse_size(name: str, value: Any) -> tuple[int, ...]:
 def parse_fraction(name: str, value: Any) -> Fraction:
     """A number, or a quotient such as `1/2975`, exactly as it is written."""
     try:
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
-        return Fraction(value)
+        if isinstance(value, str) and "/" in value:
+            return Fraction(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        # Spelled out, an exponent of a billion would fill the memory with zeros.
+        return Fraction(value) if number else Fraction(0)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise ValueError(f"{name} must be a number such as 1e-5 or 1/2975, got {value!r}") from None
 
 
 def _number(name: str, value: Any) -> float:
     try:
+        if isinstance(value, bool):
+            raise ValueError
         return float(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(f"{name} must be a number, got {value!r}") from None
 
 
@@ -131,8 +139,8 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _image(value: Any) -> Any:
-    sizes = [value] if isinstance(value, str) else list(value)
-    if sizes and all(isinstance(s, int) for s in sizes):
+    sizes = [value] if not isinstance(value, (list, tuple)) else list(value)
+    if not sizes or all(isinstance(s, int) for s in sizes):
         return parse_size("image", sizes)
     parsed = [parse_size("image", s) for s in sizes]
     return parsed[0] if len(parsed) == 1 else parsed
@@ -140,6 +148,11 @@ def _image(value: Any) -> Any:
 
 def _padding(value: Any) -> Any:
     if isinstance(value, list):
+        if not all(isinstance(v, int) or (isinstance(v, list) and len(v) == 2) for v in value):
+            raise ValueError(
+                "padding must be a number of pixels, or one [before, after] pair per axis, "
+                f"got {value!r}"
+            )
         return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
     return _whole("padding", value)
 
@@ -149,6 +162,8 @@ def _within(value: Any) -> tuple[tuple[int, int], ...]:
         if isinstance(value, str):
             value = [[int(v) for v in part.split(":")] for part in value.split(",")]
         pairs = tuple((start, stop) for start, stop in value)
+        if any(type(v) is not int for pair in pairs for v in pair):
+            raise ValueError
     except (ValueError, TypeError):
         raise ValueError(
             f"within must be START:STOP per axis such as 512:1024,0:2048, got {value!r}"

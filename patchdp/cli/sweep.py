@@ -79,8 +79,8 @@ def _workers(jobs: int) -> ProcessPoolExecutor:
 
 
 @click.command(
-    epilog=(
-        "Example: patchdp sweep --config configs/cityscapes.toml "
+    epilog=output.example(
+        "patchdp sweep --config configs/cityscapes.toml "
         "--grid noise_multiplier=1,2,4 --grid crop=256x256,505x505 --out sweep.csv"
     )
 )
