@@ -13,6 +13,7 @@
 Fraction(66049, 200720)
 """
 
+from patchdp import interop
 from patchdp._version import __version__
 from patchdp.batch import epsilons
 from patchdp.composition.amplify import amplify_one_step
@@ -53,5 +54,6 @@ __all__ = [
     "epsilons",
     "inclusion",
     "inclusion_map",
+    "interop",
     "sweep",
 ]
