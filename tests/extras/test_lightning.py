@@ -3,6 +3,8 @@
 # ruff: noqa: E402 - imports of optional libraries follow importorskip
 from __future__ import annotations
 
+import doctest
+
 import pytest
 
 import patchdp as pdp
@@ -16,6 +18,7 @@ from opacus.schedulers import ExponentialNoise
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from patchdp.interop import lightning as interop_lightning
 from patchdp.interop.lightning import PatchEpsilon
 from patchdp.interop.opacus import PatchPrivacyEngine
 
@@ -143,3 +146,8 @@ def test_refuses_what_it_cannot_read():
         PatchEpsilon(PrivacyEngine(accountant="rdp"), delta=DELTA)
     with pytest.raises(ValueError, match="budget must be"):
         PatchEpsilon(make_engine(), delta=DELTA, budget=-1.0)
+
+
+def test_docstrings():
+    found = doctest.testmod(interop_lightning)
+    assert found.attempted > 3 and found.failed == 0

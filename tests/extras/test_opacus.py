@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - imports of optional libraries follow importorskip
 from __future__ import annotations
 
+import doctest
 import math
 import random
 import warnings
@@ -36,7 +37,7 @@ from torch.utils.data import (
 )
 
 from patchdp.interop import opacus
-from patchdp.interop.opacus import samplers
+from patchdp.interop.opacus import accountant, claim, engine, guard, samplers, transforms
 from patchdp.interop.opacus.claim import Claim
 from patchdp.interop.torchvision import UnsupportedTransform
 
@@ -688,3 +689,12 @@ def test_several_transforms_need_a_declared_crop():
 
     with pytest.raises(ValueError, match="2 transforms"):
         opacus.check(shuffled(Outer(Pictures())), image=IMAGE)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [opacus, accountant, claim, engine, guard, samplers, transforms],
+    ids=lambda module: module.__name__.rpartition(".")[2],
+)
+def test_docstrings(module):
+    assert doctest.testmod(module).failed == 0
