@@ -42,7 +42,7 @@ def profiles() -> st.SearchStrategy[StepProfile]:
 
 @st.composite
 def plans(draw: st.DrawFn) -> pdp.TrainingPlan:
-    """Small trainings: crop = image and 1-pixel patches included, few steps so that they compose."""
+    """Small trainings: crop = image and 1-pixel patches included."""
     side = draw(st.integers(1, 12))
     crop = draw(st.integers(1, side))
     patch = draw(st.one_of(st.just(1), st.integers(1, side)))

@@ -31,7 +31,7 @@ __all__ = ["epsilon", "noise", "solve"]
 
 
 def _method(settings: Settings) -> Method:
-    name = settings.get("method") or "pld"
+    name = settings.get("method", "pld")
     for method in METHODS:
         if name == method:
             return method

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import profiles
 
 from patchdp.composition.masses import RELATIVE_ERROR, LossMasses, largest_loss, loss_masses
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
-from strategies import profiles
 
 mp.mp.dps = 50
 

@@ -27,7 +27,7 @@ def test_gaussian_curve_is_the_closed_form(order: float, mu: float) -> None:
     assert truth * (1 - 1e-13) <= value <= truth * (1 + 1e-10)
 
 
-@pytest.mark.parametrize("order", [1.1, 3.0, 30.0])
+@pytest.mark.parametrize("order", [1.1, 3.0, 9.0])
 @pytest.mark.parametrize(
     "pair",
     [

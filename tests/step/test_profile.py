@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import inclusions, noises, profiles, rates
 
 from patchdp.step import (
     FixedSize,
@@ -21,7 +22,6 @@ from patchdp.step import (
     poisson_pair,
     step_profile,
 )
-from strategies import inclusions, noises, profiles, rates
 
 mp.mp.dps = 50
 EPSILONS = np.array([0.0, 1e-8, 1e-3, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0])
