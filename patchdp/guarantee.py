@@ -269,6 +269,9 @@ class Guarantee(ABC):
         return chances if isinstance(prior, np.ndarray) else float(chances)
 
     def _deltas(self, epsilon: Array) -> Array:
+        if len(self.phases) == 1 and self.phases[0][1] == 1:
+            # One step has a closed form, accurate to about 1e-12: no grid, no composition.
+            return np.minimum(self.phases[0][0].delta(epsilon) * (1 + 1e-10), 1.0)
         return np.asarray(self.delta(epsilon))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:

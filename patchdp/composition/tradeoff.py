@@ -6,7 +6,7 @@ false-negative rate of at least
 e^{-eps} (1 - delta(eps) - alpha))`.
 Every single `eps` gives a valid bound, so any finite choice of them is sound and a good choice is
 tight; both families are concave (in `e^eps` and in `e^{-eps}`): the best one is found by zooming.
-Source: arXiv:2111.10660 (Zhu, Dong, Wang), arXiv:1905.02383 (Dong, Roth, Su).
+Source: `docs/theory.md`, "Trade-off curves"; arXiv:1905.02383 (Dong, Roth, Su).
 
 >>> import numpy as np
 >>> from patchdp.step import StepProfile, fixed_size_pair
@@ -116,7 +116,7 @@ def attack_success(delta: Delta, prior: npt.ArrayLike) -> Array:
     `max(prior, 1 - prior)` is what guessing gives; with `r = min(prior, 1 - prior)` the bound is
     `1 - r + r delta(log((1 - r)/r))`.
 
-    >>> attack_success(lambda epsilon: np.zeros_like(epsilon), [0.5, 0.9]).tolist()
+    >>> attack_success(lambda epsilon: np.zeros_like(epsilon), [0.5, 0.9]).round(12).tolist()
     [0.5, 0.9]
 
     Args:
