@@ -62,7 +62,11 @@ def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
     for _ in range(_ROUNDS):
         found = searches[parameter](plan, aim, goal)
         if found in tried:
-            break
+            if best is not None:
+                break
+            # A whole number did not move with the aim: push further until it does.
+            aim *= 1 - 1e-3
+            continue
         tried.append(found)
         reached = goal.certified(found)
         if reached <= target:
