@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from patchdp._checks import round_up
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.dilation import mask_hits, mask_map, mask_share
 from patchdp.geometry.law import WindowLaw
@@ -43,7 +44,8 @@ class Inclusion:
         worst_position: first corner of the patch's bounding box in the unpadded image, the first
             in reading order among the worst; None for a `PatchUnion`.
         worst_image: the image size at which it is attained.
-        attained: whether one patch at `worst_position` has exactly `probability`.
+        attained: whether one patch at `worst_position` has exactly `probability`; where that is a
+            float, up to its rounding, a relative 1e-12.
     """
 
     probability: Fraction | float
@@ -84,7 +86,8 @@ worst_image=(640, 480), attained=True)
     if isinstance(patch, PatchUnion):
         return Inclusion(found.probability, None, found.worst_image, found.attained and crop.exact)
     if patch.count > 1:
-        bound = min(Fraction(1), patch.count * Fraction(found.probability))
+        exact = min(Fraction(1), patch.count * Fraction(found.probability))
+        bound = exact if isinstance(found.probability, Fraction) else round_up(exact)
         return Inclusion(bound, found.worst_position, found.worst_image, False)
     return found if crop.exact else replace(found, attained=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -154,6 +155,14 @@ def test_more_views_are_more_likely_to_hit() -> None:
     one = inclusion(image, RandomResizedCrop(), patch)
     two = inclusion(image, Views((RandomResizedCrop(),) * 2), patch)
     assert math.isclose(two.probability, 1 - (1 - one.probability) ** 2, rel_tol=1e-11)
+
+
+def test_several_patches_are_bounded_by_a_float_that_is_not_below() -> None:
+    crop = RandomResizedCrop(scale=(0.08, 0.1))
+    one = inclusion((60, 80), crop, Patch((4, 4)))
+    three = inclusion((60, 80), crop, Patch((4, 4), count=3))
+    assert isinstance(three.probability, float) and not three.attained
+    assert 3 * Fraction(one.probability) <= Fraction(three.probability) < 1
 
 
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (1.0, 0.5), (1.0,), 0.5, (-1, 1), (0.1, math.nan)])

@@ -90,7 +90,11 @@ def test_an_image_resized_whole_is_always_seen_and_to_its_own_size_is_not_resize
     assert inclusion((9, 9), small, Patch((1, 1))).probability == 1
     for crop in (RandomCrop((4, 4)), RandomResizedCrop()):
         same = ResizedCrop(crop, Resize((9, 9)), interpolation="bicubic")
-        assert inclusion((9, 9), same, Patch((2, 1))) == inclusion((9, 9), crop, Patch((2, 1)))
+        found, plain = (inclusion((9, 9), one, Patch((2, 1))) for one in (same, crop))
+        assert found.probability == plain.probability
+        assert found.worst_position == plain.worst_position
+        # What a resizing library really computes may be less than what its kernel says.
+        assert plain.attained and not found.attained
 
 
 def test_nearest_without_antialiasing_can_skip_a_pixel_for_good() -> None:
