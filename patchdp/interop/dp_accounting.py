@@ -453,7 +453,7 @@ def to_dp_event(plan: TrainingPlan | Composition, *, engine: Engine) -> dp_event
     Raises:
       ValueError: That engine has no event that bounds the plan: RDP none for Poisson batches, PLD
         none where a crop may miss the patch or batches have a fixed size, and none of them for
-        several images per person, views clipped apart or pixel noise.
+        several images per person or views clipped apart.
     """
     if engine not in ("rdp", "pld", "patchdp"):
         raise ValueError(f"engine must be one of rdp, pld, patchdp, got {engine!r}")
