@@ -99,8 +99,10 @@ def compare(config: str | None, as_json: bool, **flags: Any) -> None:
         [
             [
                 row["analysis"],
-                f"{row['epsilon']:.5g}",
-                "unknown" if row["epsilon_lower"] is None else f"{row['epsilon_lower']:.5g}",
+                output.at_most(row["epsilon"], 5),
+                "unknown"
+                if row["epsilon_lower"] is None
+                else output.at_least(row["epsilon_lower"], 5),
                 str(row["steps"]),
                 *([] if target is None else [f"{row['noise_multiplier_at_target']:.6g}"]),
             ]

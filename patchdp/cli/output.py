@@ -6,12 +6,13 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from fractions import Fraction
 from typing import Any
 
 import click
 
-__all__ = ["dump", "example", "paragraph", "table"]
+__all__ = ["at_least", "at_most", "dump", "example", "paragraph", "table"]
 
 
 def _plain(value: Any) -> Any:
@@ -48,6 +49,22 @@ def paragraph(text: str, *, bullet: str = "") -> None:
             break_long_words=False,
         )
     )
+
+
+def _digits(value: float, digits: int, rounding: str) -> str:
+    if math.isinf(value):
+        return "inf"
+    return f"{float(Context(digits, rounding).create_decimal_from_float(value)):.{digits}g}"
+
+
+def at_most(value: float, digits: int = 6) -> str:
+    """An upper bound in a few digits, rounded up: what is printed is still a bound."""
+    return _digits(value, digits, ROUND_CEILING)
+
+
+def at_least(value: float, digits: int = 6) -> str:
+    """A lower bound in a few digits, rounded down."""
+    return _digits(value, digits, ROUND_FLOOR)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +23,7 @@ from patchdp.cli.settings import (
     sampling_name,
 )
 from patchdp.geometry import RandomCrop
-from patchdp.guarantee import METHODS, Method
+from patchdp.guarantee import METHODS, Method, Progress
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.statement import assumptions
 from patchdp.solve import PARAMETERS
@@ -39,7 +40,7 @@ def _method(settings: Settings) -> Method:
 
 
 def _result(plan: TrainingPlan | Composition, delta: Fraction, method: Method) -> dict[str, Any]:
-    bounds = plan.epsilon_bounds(delta, method=method)
+    bounds = plan.epsilon_bounds(delta, method=method, progress=_progress())
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     first = plans[0]
     rates = [float(p.effective_sampling_probability) for p in plans]
@@ -68,9 +69,13 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
     if headline:
         click.echo(headline)
     # Rounded up at the sixth digit: what is printed is still a bound.
-    click.echo(f"epsilon    {_up(result['epsilon'])}   (delta {result['delta']:g}, certified)")
+    click.echo(
+        f"epsilon    {output.at_most(result['epsilon'])}   (delta {result['delta']:g}, certified)"
+    )
     if result["epsilon_lower"] is not None:
-        click.echo(f"at least   {_down(result['epsilon_lower'])}   (a training that attains it)")
+        click.echo(
+            f"at least   {output.at_least(result['epsilon_lower'])}   (a training that attains it)"
+        )
     click.echo(
         f"inclusion probability {result['inclusion_probability']:.8g}, method {result['method']}"
     )
@@ -79,18 +84,16 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         output.paragraph(line, bullet="  - ")
 
 
-def _up(value: float) -> str:
-    text = f"{value:.6g}"
-    return text if float(text) >= value else f"{value + 10 ** _place(value):.6g}"
+def _progress() -> Progress | None:
+    """A line on the terminal that counts up; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
 
+    def show(share: float) -> None:
+        end = "\n" if share >= 1 else ""
+        click.echo(f"\roptimal composition {share:4.0%}{end}", err=True, nl=False)
 
-def _down(value: float) -> str:
-    text = f"{value:.6g}"
-    return text if float(text) <= value else f"{value - 10 ** _place(value):.6g}"
-
-
-def _place(value: float) -> int:
-    return int(f"{value:e}".split("e")[1]) - 5
+    return show
 
 
 @click.command(

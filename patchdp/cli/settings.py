@@ -68,7 +68,7 @@ _HELP: Mapping[str, str] = {
     "pixel_range": "Largest change of a pixel value where the noise is added.",
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
-    "method": "pld (default), exact or rdp.",
+    "method": "pld (default), exact, rdp or optimal.",
 }
 
 
