@@ -654,6 +654,11 @@ def test_check_takes_loader_transform_and_module(v2):
     assert len(report.assumptions) > 3
 
 
+def test_a_given_transform_stands_for_one_that_cannot_be_read(v2):
+    report = opacus.check(shuffled(Pictures()), v2.RandomCrop(8), image=IMAGE)
+    assert report.crop == CROP
+
+
 def test_a_refused_transform_stops_before_training(v2):
     class Custom:
         def __call__(self, image):
