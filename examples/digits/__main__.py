@@ -1,8 +1,8 @@
 """`python -m examples.digits`: image-level against pixel-level noise on scikit-learn's digits.
 
 Images of 8 x 8, crops of 4 x 4, private patches of 1 x 1: a crop sees a pixel with probability at
-most 16/25. The classifier is given a window and where it lies; a digit is classified by all 25
-windows together.
+most 16/25. The classifier is given a window in its place on an empty image; a digit is classified
+by all 25 windows together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OFFSETS = IMAGE - CROP + 1
 
 
 class Windows(Dataset):
-    """A window drawn afresh at each access, with its place: 4 x 4 pixels and two coordinates."""
+    """A window drawn afresh at each access, in its place on an empty image."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         self.images, self.labels = images, labels
@@ -39,11 +39,12 @@ class Windows(Dataset):
 
 
 def window(images: torch.Tensor, y: int, x: int) -> torch.Tensor:
-    """The inputs of the classifier for one window of many images: shape (images, 16 + 25)."""
-    pixels = images[:, y : y + CROP, x : x + CROP].flatten(1)
-    place = torch.zeros(len(images), OFFSETS**2)
-    place[:, y * OFFSETS + x] = 1
-    return torch.cat([pixels, place], dim=1)
+    """One window of many images with where it lies: shape (images, 64 + 64)."""
+    rows, columns = slice(y, y + CROP), slice(x, x + CROP)
+    canvas = torch.zeros(len(images), 2, IMAGE, IMAGE)
+    canvas[:, 0, rows, columns] = images[:, rows, columns]
+    canvas[:, 1, rows, columns] = 1
+    return canvas.flatten(1)
 
 
 def split() -> tuple[Windows, Windows]:
@@ -69,13 +70,13 @@ def engine(level: str) -> PatchPrivacyEngine:
 def train(
     data: Windows, level: str, noise: float, seed: int, *, batch_size: int, epochs: int
 ) -> tuple[nn.Module, PatchPrivacyEngine]:
-    """A small perceptron, trained privately."""
+    """Softmax regression, trained privately."""
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Linear(CROP**2 + OFFSETS**2, 128), nn.ReLU(), nn.Linear(128, 10))
+    network = nn.Linear(2 * IMAGE**2, 10)
     private = engine(level)
     module, optimizer, loader = private.make_private(
         module=network,
-        optimizer=torch.optim.Adam(network.parameters(), lr=5e-3),
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9),
         data_loader=DataLoader(data, batch_size=batch_size),
         noise_multiplier=noise,
         max_grad_norm=1.0,
@@ -128,7 +129,7 @@ def main(*, quick, epsilons, seeds, epochs, batch_size) -> None:
                 )
                 results.append(
                     {
-                        "model": "perceptron",
+                        "model": "softmax",
                         "level": level,
                         "epsilon": epsilon,
                         "seed": seed,
