@@ -201,6 +201,8 @@ def _window(phases: Phases, tilt: float, log_target: float) -> tuple[int, int, f
     # Chernoff: mass above b is at most exp(K(s) - s b) for every s >= 0. At s = tilt + j / spread
     # the exponent falls with j until b is far above the tilted mean.
     goal = log_target - 12.0
+    # The tilted mass that decides delta: what folds into the window must be small beside it.
+    decisive = log_target + tilt * (mean - 1 / tilt - 1 / (1 + tilt)) - log_m
     best_top, folds_above = math.inf, math.inf
     for j in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0):
         s = tilt + j / spread
@@ -209,7 +211,9 @@ def _window(phases: Phases, tilt: float, log_target: float) -> tuple[int, int, f
         if j:
             # Mass above b folds onto the bottom of the window, tilted: it only adds, but with a
             # heavy upper tail it could add much. P_t(S > b) <= exp(K(s) - K(t) - (s - t) b).
-            folds_above = min(folds_above, (log_s - log_m + 20.0) * spread / j)
+            folds_above = min(
+                folds_above, (log_s - log_m + max(20.0, 12.0 - decisive)) * spread / j
+            )
     last = min(math.ceil(max(best_top, folds_above) / h), reach)
     best_log = -math.inf if last >= reach else goal
     # Below: under the tilt, mass below a folds onto the top of the window and only adds.

@@ -5,8 +5,6 @@
 Fraction(8, 119)
 >>> FixedSize(batch_size=200, dataset_size=2975).probability
 Fraction(8, 119)
->>> Shuffle()
-Shuffle()
 """
 
 from __future__ import annotations
