@@ -128,6 +128,14 @@ def test_a_tilt_beyond_the_smallest_float_is_still_an_upper_bound() -> None:
     assert gaussian_log_delta(value, mp.mpf(10)) <= math.log(1e-300)
 
 
+def test_a_reference_that_is_too_low_does_not_stop_a_settled_certificate() -> None:
+    phases, log_delta = [(step(Fraction(1, 450), 0.5), 30)], math.log(1e-9)
+    alone = certify.epsilon_upper(phases, log_delta=log_delta).value
+    misled = certify.epsilon_upper(phases, log_delta=log_delta, reference=0.5115687).value
+    assert misled == pytest.approx(alone, rel=1e-3)
+    assert misled == pytest.approx(0.512652, rel=1e-3)
+
+
 def test_refuses_what_fits_in_no_memory() -> None:
     with pytest.raises(ValueError, match="grid"):
         certify.epsilon_upper([(step(1e-6, 1e-5), 10**12)], log_delta=math.log(1e-300))
