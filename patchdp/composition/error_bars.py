@@ -32,7 +32,7 @@ Array = npt.NDArray[np.float64]
 _UNIT = 2.0**-53
 _TAIL_POINTS = 90
 _TAIL_TARGET = 1e-10
-_MOST_POINTS = 1500
+_MOST_POINTS = 800
 _ROUNDS = 6
 _BLOCK = 128
 
@@ -95,9 +95,10 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         first = odd * size
     else:
         even, first = 2 * tilted, slope
-    angle = grid[:, None] * size
-    wave = np.minimum(np.square(angle), 2 + 2 * angle)
-    rounding = wave @ (relative * even) + grid * float(np.sum(relative * first))
+    heavy = even * relative > 1e-60
+    share, span = (relative * even)[heavy], size[heavy]
+    wave = [share @ np.minimum(np.square(y * span), 2 + 2 * y * span) for y in grid]
+    rounding = np.array(wave) + 1e-50 * (1 + grid) + grid * float(np.sum(relative * first))
     quadrature = remainder.characteristic(grid)
     return _StepError(
         law,
@@ -230,12 +231,13 @@ class ErrorBar:
         top = float(line.log_m[0]) - self._t * epsilon
         known = float(line.known_aliases(eps, np.array([top]))[0][0])
         total = np.exp(float(value[0]) - top) + known
-        phase = np.abs(line.phase[0]) + line.y[0] * epsilon + np.abs(line.real[0]) + 10
+        phase = np.abs(line.phase[0]) + line.y[0] * epsilon + 10
+        phase = phase + np.abs(np.maximum(line.real[0], -700.0))  # nothing is left below
         rounding = 8 * _UNIT * self._weight * float(np.sum(self._size * phase))
         spread = self._sampling_error + self._tail + rounding
         factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
         slop = 16 * _UNIT * known
-        upper = (total + spread) * np.exp(factor) - known + slop
+        upper = (total + spread) * np.exp(min(factor, 700.0)) - known + slop
         alias = alias_bound(self._tilts, self._chernoff, line.t, eps, np.array([[self._period]]))[
             0, 0
         ]

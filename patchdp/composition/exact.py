@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from patchdp.composition.error_bars import ErrorBar
 from patchdp.composition.inversion import Line, Plan, compose, resample, sample_line
-from patchdp.composition.loss_law import Side
+from patchdp.composition.loss_law import ExactEngineError, Side
 from patchdp.composition.saddle import Saddle, saddle_for_delta, saddle_for_epsilon
 from patchdp.step import StepProfile
 
@@ -38,17 +38,13 @@ _MOST_NODES = 1 << 15
 _ROWS = 256
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
 # Panels per natural width, and nodes on the line in units of what the estimate took
-_REFINEMENTS = ((4.0, 1), (8.0, 1), (8.0, 3), (16.0, 2))
+_REFINEMENTS = ((4.0, 1), (8.0, 2), (16.0, 1))
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _NOT_CONVERGED = (
     "the exact engine does not converge for so few effective participations; use method 'pld'"
 )
 _TOO_WIDE = "the exact engine's error bar exceeds 1e-6 of delta here; use method 'pld'"
-
-
-class ExactEngineError(ValueError):
-    """The exact engine cannot answer to the accuracy it promises; another engine can."""
 
 
 def _is_single(plan: Plan, side: Side) -> bool:

@@ -84,8 +84,10 @@ def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[
     the loss into matrix products.
     """
     tilted, scale = law.tilted(t)
-    excess, first, _, _ = law.excess(t[:, None])
-    total = (np.exp(-scale)[:, None] + excess)[:, :1]
+    excess, first, _, own = law.excess(t[:, None])
+    # Both are scaled, not necessarily alike: bring them to the scale of `tilted`.
+    same = np.exp(own - scale[:, None])
+    total, first = (np.exp(-own) + excess) * same, first * same
     loss = law.loss
     if law.folded:
         half = loss.shape[1] // 2

@@ -26,6 +26,7 @@ from patchdp.step import MixturePair, StepProfile
 
 __all__ = [
     "NODES_PER_PANEL",
+    "ExactEngineError",
     "LossLaw",
     "Pairs",
     "Side",
@@ -45,6 +46,11 @@ _GAUSS_X, gauss_weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 # Mass of a unit normal law beyond this distance is below 1e-23.
 margin = 10.0
+_MOST_NODES = 40_000
+
+
+class ExactEngineError(ValueError):
+    """The exact engine cannot answer to the accuracy it promises; another engine can."""
 
 
 def _pad(rows: Sequence[Sequence[float]]) -> Array:
@@ -235,6 +241,10 @@ def loss_laws(
     shift = widest_shift(profiles)
     width = np.minimum(2.5, 1.6 / shift) / refinement
     panels = int(np.max(np.ceil(reach / width)))
+    if panels * NODES_PER_PANEL > _MOST_NODES:
+        raise ExactEngineError(
+            "the exact engine would need too many quadrature nodes here; use method 'pld'"
+        )
     half = 0.5 * reach / panels
     centres = (2 * np.arange(panels) + 1.0)[:, None] + _GAUSS_X
     x = half[:, None] * centres.ravel()

@@ -210,7 +210,8 @@ class OscillationBound:
         half = float(law.half_width[0])
         width = np.tile(gauss_weights * half, count // NODES_PER_PANEL)
         steep = np.abs(x) + width + mu + 2 * mu * t
-        widened = self._mass * np.exp(steep * width)
+        growth = steep * width
+        widened = (self._mass + 1e-300) * np.exp(np.where(growth < 300, growth, np.inf))
         self._cuts = []
         for scaled, cap in ((0.2, 0.4), (0.5, 0.8), (0.8, 1.2), (1.2, 1.8)):
             a = min(scaled / mu, cap)
