@@ -149,15 +149,32 @@ class ErrorBar:
     def _line_error(self) -> Array:
         """Bound on the error of the integrand's numerator at the nodes."""
         y = self._line.y[0]
-        log_f = np.maximum(self._line.real[0], -700.0)
-        grown = np.zeros_like(y)
+        log_bound, grown = np.zeros_like(y), np.zeros_like(y)
         for s in self._steps:
-            with np.errstate(divide="ignore"):
-                error = np.log(s.characteristic(y))
-            own = log_f / s.count
-            grown += s.count * (np.logaddexp(own, error) - own)
+            error = s.characteristic(y)
+            if len(self._steps) == 1:
+                modulus = np.exp(np.maximum(self._line.real[0], -700.0 * s.count) / s.count)
+            else:
+                # The line knows the product only: this factor again, from its own law. The two
+                # computations of it differ by at most twice the error.
+                modulus = np.abs(self._own(s, y))
+                error = 3 * error
+            high = np.log(modulus + error)
+            low = np.log(np.maximum(modulus - error * (len(self._steps) > 1), 1e-304))
+            log_bound += s.count * high
+            grown += s.count * (high - low)
         grown[0] = 0.0
-        return np.asarray(np.exp(np.minimum(log_f + grown, 700.0)) * -np.expm1(-grown))
+        return np.asarray(np.exp(np.minimum(log_bound, 700.0)) * -np.expm1(-grown))
+
+    def _own(self, s: _StepError, y: Array) -> npt.NDArray[np.complex128]:
+        """`M(t + iy)/M(t)` of one phase."""
+        zero, tilt = np.zeros((1, 1)), np.array([self._t])
+        pieces = [
+            characteristic(s.law, tilt, y[None, i : i + _BLOCK], zero)
+            for i in range(0, len(y), _BLOCK)
+        ]
+        drop, turn = (np.concatenate(part, axis=1)[0] for part in zip(*pieces, strict=True))
+        return np.asarray((1 - drop) + 1j * turn)
 
     def _truncation(self, last: float, step: float) -> float:
         """Bound on `step * sum |F|` over the nodes beyond `last`."""
@@ -189,17 +206,8 @@ class ErrorBar:
 
     def _sampled(self, s: _StepError, y: Array) -> Array:
         """Bound on `|M(t + iy)|/M(t)` between neighbours: `|phi|^2` has a bounded derivative."""
-        zero = np.zeros((1, 1))
-        tilt = np.array([self._t])
-        pieces = [
-            characteristic(s.law, tilt, y[None, i : i + _BLOCK], zero)
-            for i in range(0, len(y), _BLOCK)
-        ]
-        drop, turn = (np.concatenate(part, axis=1) for part in zip(*pieces, strict=True))
         error = np.minimum(s.characteristic(y), 1.0)
-        modulus = np.hypot(1 - drop[0], turn[0])
-        square = 1 + drop[0] * (drop[0] - 2) + np.square(turn[0])
-        square = np.maximum(square, 0.0) + 2 * modulus * error + np.square(error)
+        square = np.square(np.abs(self._own(s, y)) + error)
         steep = np.minimum(
             2 * s.deviation**2 * y[1:], min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
         )
