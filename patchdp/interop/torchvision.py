@@ -8,7 +8,9 @@ and the per-image analysis does not hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from patchdp.geometry import (
@@ -21,17 +23,19 @@ from patchdp.geometry import (
     Resize,
     TenCrop,
 )
-from patchdp.interop.pipeline import Pipeline, UnsupportedTransform, is_vouched
+from patchdp.geometry.rescale import Resizing
+from patchdp.geometry.sizes import Size
+from patchdp.interop.catalogue import Catalogue, Reader
+from patchdp.interop.pipeline import Inside, Pipeline, UnsupportedTransform
 
 __all__ = ["UnsupportedTransform", "plan_crop"]
-
-Reader = Callable[[Pipeline, Any, Collection[str]], None]
 
 _POINTWISE = {
     "ToTensor", "PILToTensor", "ToPILImage", "ToImage", "ToPureTensor", "ToDtype",
     "ConvertImageDtype", "Normalize", "Grayscale", "RandomGrayscale", "RGB",
     "RandomInvert", "RandomPosterize", "RandomSolarize", "RandomChannelPermutation", "Identity",
-    "GaussianNoise", "SetClampingMode",
+    "GaussianNoise", "SetClampingMode", "ClampBoundingBoxes", "ClampKeyPoints",
+    "ConvertBoundingBoxFormat",
 }  # fmt: skip
 _NEIGHBOURHOOD = {
     "GaussianBlur", "RandomAdjustSharpness", "ElasticTransform", "RandomAffine",
@@ -63,7 +67,7 @@ def plan_crop(
     Args:
       transform: A transform, a `Compose` or a sequence of transforms.
       image: `(height, width)` of the data set's images, or a list of sizes.
-      vouched: Class names of transforms of which you know that they map every pixel by itself.
+      vouched: Names of unknown transforms of which you know that they map every pixel by itself.
       batched: Whether the transform sees a batch of images at once.
 
     Returns:
@@ -88,33 +92,15 @@ def plan_crop(
 
 
 def _read(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    name = type(transform).__name__
-    module = type(transform).__module__
-    if isinstance(transform, list | tuple):
+    if isinstance(transform, list | tuple) or type(transform).__name__ in _CONTAINERS:
         for part in transform:
             _read(pipeline, part, vouched)
-    elif is_vouched(transform, vouched):
-        pipeline.pointwise(name)
-    elif not module.startswith("torchvision."):
-        _unknown(name)
-    elif name in _REFUSED:
-        raise UnsupportedTransform(f"{name} is refused: {_REFUSED[name]}")
-    elif name in _POINTWISE:
-        pipeline.pointwise(name)
-    elif name in _NEIGHBOURHOOD:
-        pipeline.neighbourhood(name)
-    elif name in _STATISTICS:
-        pipeline.statistics(name)
-    elif name in _READERS:
-        _READERS[name](pipeline, transform, vouched)
     else:
-        _unknown(name)
+        _CATALOGUE.read(pipeline, transform, vouched)
 
 
-def _unknown(name: str) -> None:
-    raise UnsupportedTransform(
-        f"{name} is not known; if it maps every pixel by itself, vouch for it: vouched=({name!r},)"
-    )
+def _reading(transform: Any, vouched: Collection[str]) -> Inside:
+    return lambda pipeline: _read(pipeline, transform, vouched)
 
 
 def _compose(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
@@ -122,24 +108,27 @@ def _compose(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> No
 
 
 def _random_apply(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    parts = transform.transforms
-    pipeline.maybe(
-        float(transform.p), lambda branch: _read(branch, list(parts), vouched), "RandomApply"
+    parts = list(transform.transforms)
+    pipeline.maybe(float(transform.p), _reading(parts, vouched), "RandomApply")
+
+
+def _random_choice(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
+    parts = list(transform.transforms)
+    # v1 calls its weights p, or has none; v2 keeps them normalised.
+    weights = getattr(transform, "p", None) or [1.0] * len(parts)
+    whole = sum(map(Fraction, weights))
+    pipeline.choose(
+        [
+            (Fraction(weight) / whole, _reading(part, vouched))
+            for weight, part in zip(weights, parts, strict=True)
+        ],
+        "RandomChoice",
     )
 
 
-def _any_branch(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    """One of several transforms, or all in random order: none may crop or resize."""
-    name = type(transform).__name__
-    for part in transform.transforms:
-        before = pipeline.cropped
-        branch = Pipeline(pipeline.images)
-        if before:
-            branch.crop_by(RandomCrop((1, 1)), name)
-        _read(branch, part, vouched)
-        if not before and (branch.cropped or branch.changes_size):
-            raise UnsupportedTransform(f"{name} of transforms that crop or resize is not supported")
-        _read(pipeline, part, vouched)
+def _random_order(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
+    parts = [_reading(part, vouched) for part in transform.transforms]
+    pipeline.in_any_order(parts, "RandomOrder")
 
 
 def _flip(axis: int) -> Reader:
@@ -180,11 +169,23 @@ def _sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 def _random_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     crop = RandomCrop(
         _size(transform.size),
-        padding=0 if not transform.padding else _sides(transform.padding),
+        padding=_crop_sides(transform),
         padding_mode=_mode(transform.padding_mode),
         pad_if_needed=bool(transform.pad_if_needed),
     )
     pipeline.crop_by(crop, "RandomCrop")
+
+
+def _crop_sides(transform: Any) -> int | tuple[tuple[int, int], ...]:
+    if not transform.padding:
+        return 0
+    if ".v2" in type(transform).__module__:  # kept as left, right, top, bottom
+        left, right, top, bottom = (int(n) for n in transform.padding)
+        sides = (top, bottom), (left, right)
+    else:
+        sides = _sides(transform.padding)
+    same = {n for pair in sides for n in pair}
+    return same.pop() if len(same) == 1 else sides
 
 
 def _mode(mode: Any) -> Any:
@@ -192,15 +193,12 @@ def _mode(mode: Any) -> Any:
 
 
 def _pad(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    if isinstance(transform.padding, dict):
-        raise UnsupportedTransform("Pad with a padding for each type is not supported")
     pipeline.pad(_sides(transform.padding), _mode(transform.padding_mode), "Pad")
 
 
 def _random_resized_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     crop = RandomResizedCrop(scale=tuple(transform.scale), ratio=tuple(transform.ratio))
-    pipeline.crop_by(crop, "RandomResizedCrop")
-    pipeline.resized_after_crop()
+    pipeline.crop_by(crop, "RandomResizedCrop", resized=True)
 
 
 def _center_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
@@ -209,33 +207,84 @@ def _center_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -
 
 def _five_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     pipeline.crop_by(FiveCrop(_size(transform.size)), "FiveCrop")
-    pipeline.resized_after_crop()
 
 
 def _ten_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     flip = bool(transform.vertical_flip)
     pipeline.crop_by(TenCrop(_size(transform.size), vertical_flip=flip), "TenCrop")
-    pipeline.resized_after_crop()
+
+
+@dataclass(frozen=True)
+class ShortestSide(Resizing):
+    """torchvision's `RandomShortestSize`: a factor for the shorter side, sides rounded down.
+
+    >>> ShortestSide((49,)).sizes((49, 98))     # 1/49 is not a float: 49 times it is below 1
+    [(Fraction(1, 1), (49, 98))]
+
+    Args:
+      lengths: Lengths of the shorter side, each equally likely.
+      longest: Largest length of the longer side.
+    """
+
+    lengths: tuple[int, ...]
+    longest: int | None = None
+
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        found = []
+        for length in self.lengths:
+            factor = length / min(image)
+            if self.longest is not None:
+                factor = min(factor, self.longest / max(image))
+            found.append(tuple(int(n * factor) for n in image))
+        return [(Fraction(1, len(found)), size) for size in found]
+
+
+@dataclass(frozen=True)
+class CappedResize(Resizing):
+    """torchvision's `Resize` with `max_size`: the shorter side, unless the longer gets too long.
+
+    >>> CappedResize(256, 400).sizes((300, 600))
+    [(Fraction(1, 1), (200, 400))]
+
+    Args:
+      length: New length of the shorter side; None where only the longer one counts.
+      longest: Largest length of the longer side.
+    """
+
+    length: int | None
+    longest: int
+
+    def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
+        short, long = min(image), max(image)
+        if self.length is None:
+            pair = int(self.longest * short / long), self.longest
+        else:
+            pair = self.length, int(self.length * long / short)
+            if pair[1] > self.longest:
+                pair = int(self.longest * pair[0] / pair[1]), self.longest
+        return [(Fraction(1), pair if image[0] <= image[1] else pair[::-1])]
 
 
 def _resize(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    if transform.size is None or transform.max_size is not None:
-        raise UnsupportedTransform("Resize with max_size is not supported; give both sides")
     size = transform.size
-    if not isinstance(size, int):
+    if size is not None and not isinstance(size, int):
         size = int(size[0]) if len(size) == 1 else _size(size)
-    _resize_to(pipeline, Resize(size), transform)
+    if transform.max_size is None:
+        resizing: Resizing = Resize(size)
+    else:
+        resizing = CappedResize(size, int(transform.max_size))
+    _resize_to(pipeline, resizing, transform)
 
 
-def _resize_to(pipeline: Pipeline, resizing: Any, transform: Any) -> None:
+def _resize_to(pipeline: Pipeline, resizing: Resizing, transform: Any) -> None:
     kind = _mode(transform.interpolation)
     name = type(transform).__name__
     if kind in ("nearest", "nearest-exact"):
         # Pillow and PyTorch pick different pixels; both lie under the bilinear kernel.
-        pipeline.resize(resizing, "bilinear", name, bound=True)
+        pipeline.resize(resizing, "bilinear", name)
     elif kind in ("bilinear", "bicubic", "lanczos"):
-        # Pillow widens the kernel whatever `antialias` says; without it less is seen.
-        pipeline.resize(resizing, kind, name, bound=not transform.antialias)  # type: ignore[arg-type]
+        # Pillow widens the kernel whatever `antialias` says: the wide one covers both.
+        pipeline.resize(resizing, kind, name)  # type: ignore[arg-type]
     else:
         raise UnsupportedTransform(f"{name} with interpolation {kind!r} is not supported")
 
@@ -246,20 +295,22 @@ def _random_resize(pipeline: Pipeline, transform: Any, vouched: Collection[str])
 
 
 def _random_shortest_size(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    if transform.max_size is not None:
-        raise UnsupportedTransform("RandomShortestSize with max_size is not supported")
-    _resize_to(pipeline, OneOf(tuple(Resize(int(n)) for n in transform.min_size)), transform)
+    resizing = ShortestSide(tuple(map(int, transform.min_size)), transform.max_size)
+    _resize_to(pipeline, resizing, transform)
 
 
 def _random_erasing(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     pipeline.erase(float(transform.p), transform.scale, transform.ratio, "RandomErasing")
 
 
+# Lists of modules, which torchvision's containers and torch's scripting use.
+_CONTAINERS = {"Sequential", "ModuleList"}
+
 _READERS: dict[str, Reader] = {
     "Compose": _compose,
     "RandomApply": _random_apply,
-    "RandomChoice": _any_branch,
-    "RandomOrder": _any_branch,
+    "RandomChoice": _random_choice,
+    "RandomOrder": _random_order,
     "RandomHorizontalFlip": _flip(1),
     "RandomVerticalFlip": _flip(0),
     "ColorJitter": _colour_jitter,
@@ -274,3 +325,12 @@ _READERS: dict[str, Reader] = {
     "RandomShortestSize": _random_shortest_size,
     "RandomErasing": _random_erasing,
 }
+
+_CATALOGUE = Catalogue(
+    "torchvision",
+    pointwise=_POINTWISE,
+    neighbourhood=_NEIGHBOURHOOD,
+    statistics=_STATISTICS,
+    refused=_REFUSED,
+    readers=_READERS,
+)
