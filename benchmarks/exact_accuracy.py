@@ -93,7 +93,10 @@ def gaussian_log_delta(mu: float, steps: int, epsilon: float) -> float:
 def one_step_log_delta(pair: MixturePair, epsilon: float) -> float:
     """`P(L > eps) - e^eps Q(L > eps)` of one step, in enough digits to cancel."""
     with mpmath.workdps(DIGITS + 800):
-        q = [(mpmath.mpf(w), mpmath.mpf(m)) for w, m in zip(pair.q_weights, pair.q_means, strict=True)]
+        q = [
+            (mpmath.mpf(w), mpmath.mpf(m))
+            for w, m in zip(pair.q_weights, pair.q_means, strict=True)
+        ]
         gain, shift = mpmath.mpf(pair.gains[0]), mpmath.mpf(pair.shifts[0])
         p = [*q[:-1], (q[-1][0] - gain, -shift), (gain, shift)]
         a = mpmath.exp(epsilon)
@@ -126,7 +129,7 @@ class Inversion:
         """Loss and `4 sqrt(PQ) dx` on `x = c exp(u - e^-u)`."""
         mu = max(self.pair.shifts)
         end = mu * (1 + 2 * tilt) + 11
-        step = min(0.02, 0.1 / end, 0.1 / (mu * end)) / fineness
+        step = min(0.01, 0.04 / end, 0.04 / (mu * end)) / fineness
         u = np.arange(-4.2, math.log(end) + step, step).astype(np.longdouble)
         x = np.exp(u - np.exp(-u))
         weight = step * x * (1 + np.exp(-u))

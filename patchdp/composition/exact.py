@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from patchdp.composition.error_bars import ErrorBar
 from patchdp.composition.inversion import Line, Plan, compose, resample, sample_line
 from patchdp.composition.loss_law import ExactEngineError, Side
 from patchdp.composition.saddle import Saddle, saddle_for_delta, saddle_for_epsilon
-from patchdp.step import StepProfile
+from patchdp.step import StepProfile, fixed_size_pair
 
 __all__ = [
     "ExactEngineError",
@@ -36,6 +37,8 @@ Array = npt.NDArray[np.float64]
 
 _MOST_NODES = 1 << 15
 _ROWS = 256
+# Lines of more nodes than this are sampled again with narrower panels.
+_LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
 # Panels per natural width, and nodes on the line in units of what the estimate took
 _REFINEMENTS = ((4.0, 1), (8.0, 2), (16.0, 1))
@@ -47,8 +50,23 @@ _NOT_CONVERGED = (
 _TOO_WIDE = "the exact engine's error bar exceeds 1e-6 of delta here; use method 'pld'"
 
 
-def _is_single(plan: Plan, side: Side) -> bool:
-    return len(plan) == 1 and plan[0][1] == 1 and side != "backward"
+def _closed_form(plan: Plan, side: Side) -> StepProfile | None:
+    """The profile of the whole plan where it has a closed form: one step, or Gaussian steps only.
+
+    Gaussian mechanisms compose to one whose squared distance is the sum of theirs.
+    """
+    if all(_is_gaussian(profile) for profile, _ in plan):
+        squares = [count * profile.parts[0][1].shifts[0] ** 2 for profile, count in plan]
+        pair = fixed_size_pair(rate=1.0, mu=math.sqrt(math.fsum(squares)))
+        return StepProfile(((1.0, pair),), attainable=True)
+    if len(plan) == 1 and plan[0][1] == 1 and side != "backward":
+        return plan[0][0]
+    return None
+
+
+def _is_gaussian(profile: StepProfile) -> bool:
+    pair = profile.parts[0][1]
+    return len(profile.parts) == 1 and pair.p_weights == pair.q_weights == (1.0,)
 
 
 def _vanishes(phases: Plan, log_delta: Array) -> npt.NDArray[np.bool_]:
@@ -88,10 +106,11 @@ def log_delta_estimate(phases: Plan, epsilon: npt.ArrayLike, *, side: Side = "sy
     """
     eps = np.asarray(epsilon, dtype=np.float64)
     flat = np.atleast_1d(eps).ravel()
-    if _is_single(phases, side):
-        return phases[0][0].log_delta(eps)
+    closed = _closed_form(phases, side)
+    if closed is not None:
+        return closed.log_delta(eps)
     saddle = saddle_for_epsilon([phases], flat, side)
-    line, done = sample_line(saddle.composition, saddle.t, flat, most_nodes=_MOST_NODES)
+    line, done = _sample([phases], saddle, flat, side)
     _refuse_unless(done | ~saddle.found)
     value, _ = line.log_delta(flat)
     return np.asarray(np.where(saddle.found, value, -np.inf).reshape(eps.shape))
@@ -110,8 +129,9 @@ def epsilon_estimate(phases: Plan, log_delta: npt.ArrayLike, *, side: Side = "sy
     """
     logs = np.asarray(log_delta, dtype=np.float64)
     flat = np.atleast_1d(logs).ravel()
-    if _is_single(phases, side):
-        return _single_epsilon(phases[0][0], flat).reshape(logs.shape)
+    closed = _closed_form(phases, side)
+    if closed is not None:
+        return _single_epsilon(closed, flat).reshape(logs.shape)
     result = np.zeros_like(flat)
     rest = np.flatnonzero(~_vanishes(phases, flat))
     if len(rest):
@@ -131,9 +151,12 @@ def epsilon_estimate_many(
     """
     logs = np.broadcast_to(np.asarray(log_delta, dtype=np.float64), (len(plans),))
     result = np.empty(len(plans))
-    single = np.array([_is_single(plan, side) for plan in plans], dtype=bool)
-    for i in map(int, np.flatnonzero(single)):
-        result[i] = _single_epsilon(plans[i][0][0], logs[i : i + 1])[0]
+    single = np.zeros(len(plans), dtype=bool)
+    for i, plan in enumerate(plans):
+        closed = _closed_form(plan, side)
+        if closed is not None:
+            single[i] = True
+            result[i] = _single_epsilon(closed, logs[i : i + 1])[0]
     zero = np.array([_vanishes(plan, goal) for plan, goal in zip(plans, logs, strict=True)])
     result[zero] = 0.0
     rest = np.flatnonzero(~single & ~zero)
@@ -147,12 +170,25 @@ def _epsilon_at(plans: Sequence[Plan], log_delta: Array, side: Side) -> Array:
     """Solve for epsilon on each plan's line, and again on a better line where it ends far off."""
     saddle = saddle_for_delta(plans, log_delta, side)
     _refuse_unless(saddle.found)
-    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+    line, done = _sample(plans, saddle, saddle.epsilon, side)
     epsilon, good = _newton(line, saddle.epsilon, log_delta)
     for row in map(int, np.flatnonzero(~(good & done))):
         plan = plans[row if len(plans) > 1 else 0]
         epsilon[row] = _walk(plan, float(saddle.epsilon[row]), float(log_delta[row]), side)[0]
     return np.maximum(epsilon, 0.0)
+
+
+def _sample(
+    plans: Sequence[Plan], saddle: Saddle, epsilon: Array, side: Side
+) -> tuple[Line, npt.NDArray[np.bool_]]:
+    """The line, on finer nodes where it is long: there the integrand turns within a panel."""
+    line, done = sample_line(saddle.composition, saddle.t, epsilon, most_nodes=_MOST_NODES)
+    nodes = line.y.shape[1]
+    if nodes > _LONG and np.any(done):
+        tilt = saddle.composition.largest_tilt
+        fine = compose(plans, side, tilt, refinement=_LONG_REFINEMENT)
+        line = resample(fine, line, nodes=nodes)
+    return line, done
 
 
 def _newton(line: Line, start: Array, goal: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
@@ -180,7 +216,7 @@ def _walk(plan: Plan, start: float, goal: float, side: Side) -> tuple[float, Sad
         at = np.array([epsilon])
         saddle = saddle_for_epsilon([plan], at, side)
         _refuse_unless(saddle.found)
-        line, done = sample_line(saddle.composition, saddle.t, at, most_nodes=_MOST_NODES)
+        line, done = _sample([phases], saddle, at, side)
         _refuse_unless(done)
         solved, good = _newton(line, at, np.array([goal]))
         if good[0] or (epsilon == 0.0 and line.log_delta(at)[0][0] <= goal):
@@ -254,10 +290,11 @@ def epsilon_lower(phases: Plan, log_delta: npt.ArrayLike) -> Array:
     """
     if not all(profile.attainable for profile, _ in phases):
         return np.zeros(np.shape(log_delta))
+    closed = _closed_form(phases, "forward") is not None
 
     def best(goal: float) -> float:
         found, failure = [], None
-        for side in _DIRECTIONS[:1] if _is_single(phases, "forward") else _DIRECTIONS:
+        for side in _DIRECTIONS[:1] if closed else _DIRECTIONS:
             try:
                 found.append(_epsilon_bound(phases, goal, side, upper=False))
             except ExactEngineError as error:
@@ -297,8 +334,9 @@ def _bars(phases: Plan, saddle: Saddle, line: Line, side: Side) -> Iterator[Erro
 
 
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
-    if _is_single(phases, side):
-        value = float(phases[0][0].log_delta(epsilon))
+    closed = _closed_form(phases, side)
+    if closed is not None:
+        value = float(closed.log_delta(epsilon))
         return value - _CLOSED_FORM, min(value + _CLOSED_FORM, 0.0)
     eps = np.array([epsilon])
     saddle = saddle_for_epsilon([phases], eps, side)
@@ -314,8 +352,9 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
 
 
 def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> float:
-    if _is_single(phases, side):
-        return _single_bound(phases[0][0], goal, upper)
+    closed = _closed_form(phases, side)
+    if closed is not None:
+        return _single_bound(closed, goal, upper)
     logs = np.array([goal])
     if _vanishes(phases, logs)[0]:
         return 0.0

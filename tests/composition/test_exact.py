@@ -15,6 +15,7 @@ from patchdp.composition import exact
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
 
 CITYSCAPES = Fraction(514 * 514, 520 * 1544)
+_ROUNDED = Fraction(200, 2975) * Fraction("0.32906")
 
 
 def _fixed(rate, mu, steps):
@@ -43,34 +44,20 @@ def _gaussian_epsilon(distance: float, log_delta: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("rate", "mu", "steps", "log_delta", "epsilon", "digits"),
+    ("step", "log_delta", "epsilon", "digits"),
     [
-        (Fraction(200, 2975) * CITYSCAPES, 1.0, 1500, math.log(1e-5), 39.17952622918, 1e-10),
-        (
-            Fraction(200, 2975) * Fraction("0.32906"),
-            0.5,
-            1500,
-            math.log(1e-5),
-            6.657265902046,
-            1e-10,
-        ),
-        (
-            Fraction(200, 2975) * Fraction("0.32906"),
-            0.25,
-            1500,
-            math.log(1e-5),
-            2.146704349719,
-            1e-10,
-        ),
-        (Fraction(4096, 100000), 1 / 3, 2000, math.log(1e-5), 7.861013474313, 1e-10),
-        (2.5e-4, 1.0, 10**5, math.log(1e-5), 4.2441799760, 1e-10),
-        (1.45e-5, 1.0, 10**5, math.log(1e-5), 0.3327355, 1e-6),
-        (Fraction(200, 2975) * CITYSCAPES, 0.5, 1500, math.log(1e-12), 11.1343, 1e-5),
-        (1.0, 1 / 2000, 10**6, math.log(1e-9), 6.1739, 1e-5),
+        ((Fraction(200, 2975) * CITYSCAPES, 1.0, 1500), math.log(1e-5), 39.17952622918, 1e-10),
+        ((_ROUNDED, 0.5, 1500), math.log(1e-5), 6.657265902046, 1e-10),
+        ((_ROUNDED, 0.25, 1500), math.log(1e-5), 2.146704349719, 1e-10),
+        ((Fraction(4096, 100000), 1 / 3, 2000), math.log(1e-5), 7.861013474313, 1e-10),
+        ((2.5e-4, 1.0, 10**5), math.log(1e-5), 4.2441799760, 1e-10),
+        ((1.45e-5, 1.0, 10**5), math.log(1e-5), 0.3327355, 1e-6),
+        ((Fraction(200, 2975) * CITYSCAPES, 0.5, 1500), math.log(1e-12), 11.1343, 1e-5),
+        ((1.0, 1 / 2000, 10**6), math.log(1e-9), 6.1739, 1e-5),
     ],
 )
-def test_values_of_the_prototype(rate, mu, steps, log_delta, epsilon, digits):
-    phases = _fixed(rate, mu, steps)
+def test_values_of_the_prototype(step, log_delta, epsilon, digits):
+    phases = _fixed(*step)
     estimate = float(exact.epsilon_estimate(phases, log_delta))
     assert estimate == pytest.approx(epsilon, rel=digits)
     upper = float(exact.epsilon_upper(phases, log_delta))
@@ -151,7 +138,7 @@ def test_phases_add_and_order_does_not_matter():
     one, other = _poisson(0.1, 0.3, 0.5, 700), _fixed(0.02, 0.5, 500)
     together = float(exact.epsilon_upper(one + other, math.log(1e-5)))
     assert together == pytest.approx(float(exact.epsilon_upper(other + one, math.log(1e-5))))
-    same = float(exact.epsilon_estimate(one + [(one[0][0], 300)], math.log(1e-5)))
+    same = float(exact.epsilon_estimate([*one, (one[0][0], 300)], math.log(1e-5)))
     longer = float(exact.epsilon_estimate([(one[0][0], 1000)], math.log(1e-5)))
     assert same == pytest.approx(longer, rel=1e-12)
     assert together > float(exact.epsilon_upper(one, math.log(1e-5)))

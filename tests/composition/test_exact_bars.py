@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
-from benchmarks.exact_accuracy import Setting, check
 
+from benchmarks.exact_accuracy import Setting, check
 from patchdp.composition.inversion import Composition, alias_bound, characteristic, compose
 from patchdp.composition.loss_law import loss_laws, small_exp
 from patchdp.composition.strip import OscillationBound, quadrature_remainders
@@ -51,7 +52,9 @@ def test_oscillation_bound_covers_the_characteristic_function(name, side):
     law, t = _law(name, side, 12.0), 1.5
     log_m = float(law.cumulants(np.array([[t]]))[0][0, 0])
     bound = OscillationBound(law, t, log_m, 0.0)
-    y = np.geomspace(0.05, 40.0, 60) / max(PAIRS[name].shifts)
+    # losses of small steps are small everywhere: their oscillation sets in at 1/(rate mu)
+    scale = 100.0 if name == "strong noise" else 1.0
+    y = np.geomspace(0.05, 40.0, 60) * scale / max(PAIRS[name].shifts)
     drop, turn = characteristic(law, np.array([t]), y[None, :], np.zeros((1, 1)))
     modulus = np.hypot(1 - drop, turn)[0]
     upper = bound.modulus(y)
@@ -94,9 +97,6 @@ def test_moments_of_tiny_losses_keep_their_relative_accuracy():
 
 def test_small_exp_is_accurate_everywhere():
     u = np.array([-30.0, -0.5, -1e-3, 0.0, 1e-9, 0.399, 0.401, 20.0])
-    import mpmath
-
-    true = [float(mpmath.expm1(mpmath.mpf(v)) - mpmath.mpf(v)) for v in u]
     with mpmath.workdps(50):
         true = [float(mpmath.expm1(mpmath.mpf(float(v))) - mpmath.mpf(float(v))) for v in u]
     assert np.allclose(small_exp(u), true, rtol=2e-15, atol=0)
@@ -115,19 +115,17 @@ def test_rows_are_independent_plans():
 
 @pytest.mark.parametrize("sampling", ["fixed", "poisson"])
 @pytest.mark.parametrize(
-    ("rate", "inclusion", "sigma", "steps", "log_delta"),
+    "numbers",
     [
         (0.07, 0.33, 2.0, 1500, -11.5),
-        (0.005, 0.2, 1.0, 5000, -11.5),
+        (0.05, 0.2, 1.0, 5000, -11.5),
         (1.0, 1e-3, 0.4, 40_000, -300.0),
         (0.01, 1e-3, 300.0, 10**12, -3.0),
         (1e-3, 1.0, 20.0, 10**9, -20.0),
     ],
 )
-def test_bars_against_an_inversion_on_another_contour(
-    sampling, rate, inclusion, sigma, steps, log_delta
-):
-    record = check(Setting(sampling, rate, inclusion, sigma, steps, log_delta))
+def test_bars_against_an_inversion_on_another_contour(sampling, numbers):
+    record = check(Setting(sampling, *numbers))
     assert record["status"] == "held"
     assert record["bar"] < 1e-6
-    assert record["error"] < 1e-9 * max(1.0, math.fabs(log_delta))
+    assert record["error"] < 1e-9 * max(1.0, math.fabs(numbers[-1]))
