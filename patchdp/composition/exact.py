@@ -216,7 +216,7 @@ def _walk(plan: Plan, start: float, goal: float, side: Side) -> tuple[float, Sad
         at = np.array([epsilon])
         saddle = saddle_for_epsilon([plan], at, side)
         _refuse_unless(saddle.found)
-        line, done = _sample([phases], saddle, at, side)
+        line, done = _sample([plan], saddle, at, side)
         _refuse_unless(done)
         solved, good = _newton(line, at, np.array([goal]))
         if good[0] or (epsilon == 0.0 and line.log_delta(at)[0][0] <= goal):
