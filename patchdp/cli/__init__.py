@@ -9,6 +9,8 @@ import click
 
 from patchdp._version import __version__
 from patchdp.cli import output
+from patchdp.cli.annotations import annotations
+from patchdp.cli.audit import audit
 from patchdp.cli.compare import compare
 from patchdp.cli.inclusion import inclusion
 from patchdp.cli.privacy import epsilon, noise, solve
@@ -26,7 +28,7 @@ def cli() -> None:
     """How private a patch of an image is when training on random crops."""
 
 
-for command in (inclusion, epsilon, noise, solve, compare, sweep):
+for command in (inclusion, epsilon, noise, solve, compare, sweep, annotations, audit):
     cli.add_command(command)
 
 

@@ -1,0 +1,220 @@
+"""Many objects at known places in one training: the probability and the epsilon of each.
+
+>>> import patchdp as pdp
+>>> plan = pdp.TrainingPlan(
+...     image=(1024, 2048), crop=pdp.RandomCrop((505, 505)), patch=pdp.Patch((10, 10)),
+...     sampling=pdp.Poisson(batch_size=200, dataset_size=2975), noise_multiplier=2.0, steps=1500,
+... )
+>>> seen = box_probabilities([(1024, 2048)], plan.crop, [[0, 0, 10, 10], [504, 990, 514, 1000]])
+>>> [round(float(p), 4) for p in seen]
+[0.0001, 0.3291]
+>>> epsilons_at(plan, seen, delta=1e-5).round(2)
+array([0.  , 3.73])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp._checks import positive
+from patchdp.composition.exact import ExactEngineError
+from patchdp.geometry import Crop, Patch, RandomCrop, hit_probability
+from patchdp.geometry.sizes import as_size
+from patchdp.plan import TrainingPlan
+
+__all__ = ["box_probabilities", "epsilons_at"]
+
+Floats = npt.NDArray[np.float64]
+
+# hit_probability multiplies and adds a few correctly rounded terms: this is far more than it errs.
+_ROUNDING = 1e-12
+# Probabilities are rounded up to whole multiples of 1 / _LINE.
+_LINE = 1 << 60
+# Objects whose probability is so much smaller than the largest share one step of the grid.
+_SMALLEST = 1e-2
+
+
+def box_probabilities(
+    images: Sequence[Sequence[int]],
+    crop: Crop,
+    boxes: npt.ArrayLike,
+    image_index: npt.ArrayLike | None = None,
+) -> Floats:
+    """The inclusion probability of each of many boxes, in images of any number of sizes.
+
+    >>> from patchdp.geometry import RandomCrop
+    >>> box_probabilities([(8, 8), (4, 8)], RandomCrop((4, 4)), [[2, 3, 4, 5]] * 2, [0, 1])
+    array([0.8, 1. ])
+
+    Args:
+      images: (height, width) of every image.
+      crop: The distribution of the crop.
+      boxes: Whole numbers of shape `(n, 4)`: top, left, bottom, right; bottom and right are the
+        first row and column outside. Inside their images.
+      image_index: Shape `(n,)`, the image of each box; left out where there is one image.
+
+    Returns:
+      Float array of shape `(n,)`, of a relative accuracy of 1e-12.
+
+    Raises:
+      ValueError: Shapes that do not match, a box that leaves its image, or an image that the
+        crop does not fit.
+
+    Source: counting as in arXiv:2603.24695, at given places; see docs/theory.md.
+    """
+    sizes = [as_size("image", size) for size in images]
+    table = np.asarray(boxes)
+    if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iu":
+        raise ValueError(f"boxes must be whole numbers of shape (n, 4), got {table.shape}")
+    if image_index is None and len(sizes) != 1:
+        raise ValueError(f"image_index must say in which of the {len(sizes)} images each box lies")
+    where = np.zeros(len(table), dtype=np.int64) if image_index is None else np.asarray(image_index)
+    if where.shape != (len(table),) or where.dtype.kind not in "iu":
+        raise ValueError(f"image_index must be {len(table)} whole numbers, got {where.shape}")
+    if len(where) and not 0 <= int(where.min()) <= int(where.max()) < len(sizes):
+        raise ValueError(f"image_index must lie between 0 and {len(sizes) - 1}")
+    # Images of one size share the law of the crop.
+    distinct: dict[tuple[int, ...], int] = {}
+    number = np.array([distinct.setdefault(size, len(distinct)) for size in sizes], dtype=np.int64)
+    group = number[where] if sizes else where
+    order = np.argsort(group, kind="stable")
+    ends = np.searchsorted(group[order], np.arange(len(distinct) + 1))
+    result = np.empty(len(table))
+    for size, k in distinct.items():
+        rows = order[ends[k] : ends[k + 1]]
+        if len(rows):
+            corners = table[rows, :2].astype(np.int64)
+            extents = table[rows, 2:].astype(np.int64) - corners
+            result[rows] = hit_probability(size, crop, corners, extents)
+    return result
+
+
+def epsilons_at(
+    plan: TrainingPlan,
+    probabilities: npt.ArrayLike,
+    delta: float | Fraction,
+    *,
+    target: float | None = None,
+    resolution: int = 64,
+) -> Floats:
+    """A certified epsilon for each of many inclusion probabilities in the same training.
+
+    >>> import patchdp as pdp
+    >>> plan = pdp.TrainingPlan(
+    ...     image=(28, 28), crop=pdp.RandomCrop((10, 10)), patch=pdp.Patch((1, 1)),
+    ...     sampling=pdp.Shuffle(), noise_multiplier=4.0, epochs=15,
+    ... )
+    >>> epsilons_at(plan, [0.0, 0.1, 1.0], delta=1e-5).round(2)
+    array([0.  , 0.98, 9.61])
+
+    Epsilon grows with the inclusion probability, so it is certified at some probabilities, the
+    largest among them, and every other one takes the value of the next larger: an upper bound
+    always, and the certified value itself where there are no more than `resolution` distinct
+    ones.
+
+    Args:
+      plan: The training; its image, crop and patch do not matter here.
+      probabilities: In [0, 1], any shape.
+      delta: In (0, 1).
+      target: Where given, one more probability is certified: the largest of all that meets this
+        epsilon. Then the entries of at most `target` are all that can be certified to be so.
+      resolution: How many probabilities are certified.
+
+    Returns:
+      Upper bounds, of the shape of `probabilities`; 0 where it is 0.
+
+    Raises:
+      ValueError: A probability outside [0, 1], a plan with pixel noise or several images per
+        person (one object's probability does not decide those), or no certified number for the
+        largest probability.
+    """
+    seen = np.asarray(probabilities, dtype=np.float64)
+    if not np.all((seen >= 0) & (seen <= 1)):
+        raise ValueError("probabilities must lie between 0 and 1")
+    if plan.pixel_noise is not None:
+        raise ValueError("pixel_noise depends on each object's number of pixels: leave it out here")
+    if plan.images_per_person > 1:
+        raise ValueError(
+            f"images_per_person={plan.images_per_person} would need the probabilities of all of a "
+            "person's objects; epsilons of single objects are for images_per_person=1"
+        )
+    values, inverse = np.unique(seen, return_inverse=True)
+    result = np.zeros(len(values))
+    shown = np.flatnonzero(values > 0)
+    if len(shown):
+        result[shown] = _Ladder(plan, delta, values[shown]).epsilons(resolution, target)
+    return result[inverse].reshape(seen.shape)
+
+
+class _Ladder:
+    """Certified epsilons at some of many increasing probabilities."""
+
+    def __init__(self, plan: TrainingPlan, delta: float | Fraction, values: Floats) -> None:
+        self.plan, self.delta, self.values = plan, delta, values
+        self.known: dict[int, float] = {}
+
+    def epsilons(self, resolution: int, target: float | None) -> Floats:
+        last = len(self.values) - 1
+        if math.isinf(self.at(last)) and not self.plan.noiseless:
+            self.certified(last)  # says why there is no number
+        for rung in _rungs(self.values, resolution):
+            self.at(rung)
+        if target is not None:
+            self.search(positive("epsilon", target))
+        rungs = np.array(sorted(self.known))
+        found = np.array([self.known[rung] for rung in rungs])
+        # Any larger probability's epsilon holds for a smaller one.
+        found = np.minimum.accumulate(found[::-1])[::-1]
+        bounds: Floats = found[np.searchsorted(rungs, np.arange(last + 1))]
+        return bounds
+
+    def search(self, target: float) -> None:
+        """Certify the largest probability whose epsilon is at most the target."""
+        good = max((k for k, value in self.known.items() if value <= target), default=-1)
+        bad = min((k for k in self.known if k > good), default=len(self.values))
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if self.at(middle) <= target:
+                good = middle
+            else:
+                bad = middle
+
+    def at(self, index: int) -> float:
+        """The certified epsilon; infinity where none can be had."""
+        if index not in self.known:
+            try:
+                self.known[index] = self.certified(index)
+            except ValueError:
+                self.known[index] = math.inf
+        return self.known[index]
+
+    def certified(self, index: int) -> float:
+        value = Fraction(float(self.values[index])) * Fraction(1 + _ROUNDING)
+        pixels = min(math.ceil(value * _LINE), _LINE)
+        # On a line of so many pixels a crop of one pixel hits a run of `pixels` of them with
+        # exactly this probability.
+        plan = self.plan.replace(
+            image=(_LINE,), crop=RandomCrop((1,)), patch=Patch((pixels,), at=(0,))
+        )
+        try:
+            return plan.epsilon(self.delta, method="exact")
+        except ExactEngineError:
+            return plan.epsilon(self.delta)
+
+
+def _rungs(values: Floats, resolution: int) -> list[int]:
+    """Indices to certify: even steps of the ratio, and even steps of rank, half each."""
+    count = len(values)
+    if count <= resolution:
+        return list(range(count))
+    half = max(resolution // 2, 1)
+    marks = np.geomspace(values[-1] * max(_SMALLEST, values[0] / values[-1]), values[-1], half)
+    by_ratio = np.searchsorted(values, marks[:-1], side="right") - 1
+    by_rank = np.linspace(0, count - 1, half + 1)[1:].astype(np.int64)
+    kept = by_rank[values[by_rank] >= marks[0]]
+    return sorted({*by_ratio.clip(0).tolist(), *kept.tolist(), count - 1})
