@@ -149,20 +149,22 @@ class ErrorBar:
     def _line_error(self) -> Array:
         """Bound on the error of the integrand's numerator at the nodes."""
         y = self._line.y[0]
-        log_bound, grown = np.zeros_like(y), np.zeros_like(y)
-        for s in self._steps:
-            error = s.characteristic(y)
-            if len(self._steps) == 1:
-                modulus = np.exp(np.maximum(self._line.real[0], -700.0 * s.count) / s.count)
-            else:
+        grown = np.zeros_like(y)
+        if len(self._steps) == 1:
+            (s,) = self._steps
+            log_f = np.maximum(self._line.real[0], -700.0)
+            # log1p keeps errors far below the ulp of a modulus near 1, which the count multiplies
+            grown = s.count * np.log1p(s.characteristic(y) * np.exp(-log_f / s.count))
+            log_bound = log_f + grown
+        else:
+            log_bound = np.zeros_like(y)
+            for s in self._steps:
                 # The line knows the product only: this factor again, from its own law. The two
                 # computations of it differ by at most twice the error.
-                modulus = np.abs(self._own(s, y))
-                error = 3 * error
-            high = np.log(modulus + error)
-            low = np.log(np.maximum(modulus - error * (len(self._steps) > 1), 1e-304))
-            log_bound += s.count * high
-            grown += s.count * (high - low)
+                error, modulus = 3 * s.characteristic(y), np.abs(self._own(s, y))
+                least = np.maximum(modulus - error, 1e-304)
+                grown += s.count * np.log1p(2 * error / least)
+                log_bound += s.count * (np.log(modulus + error) + 2 * _UNIT)
         grown[0] = 0.0
         return np.asarray(np.exp(np.minimum(log_bound, 700.0)) * -np.expm1(-grown))
 

@@ -336,8 +336,8 @@ def _bars(phases: Plan, saddle: Saddle, line: Line, side: Side) -> Iterator[Erro
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
     closed = _closed_form(phases, side)
     if closed is not None:
-        value = float(closed.log_delta(epsilon))
-        return value - _CLOSED_FORM, min(value + _CLOSED_FORM, 0.0)
+        value, slack = float(closed.log_delta(epsilon)), _closed_form_error(closed, epsilon)
+        return value - slack, min(value + slack, 0.0)
     eps = np.array([epsilon])
     saddle = saddle_for_epsilon([phases], eps, side)
     if not saddle.found[0]:
@@ -387,6 +387,17 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
 
 def _single_bound(profile: StepProfile, goal: float, upper: bool) -> float:
     """The epsilon of the closed form, rounded to the safe side."""
-    moved = np.array([goal - _CLOSED_FORM if upper else goal + _CLOSED_FORM])
+    near = float(_single_epsilon(profile, np.array([goal]))[0])
+    slack = _closed_form_error(profile, near)
+    moved = np.array([goal - slack if upper else goal + slack])
     epsilon = float(_single_epsilon(profile, moved)[0])
     return epsilon * (1 + 1e-15) if upper else epsilon * (1 - 2e-15)
+
+
+def _closed_form_error(profile: StepProfile, epsilon: float) -> float:
+    """A bound on the error of the closed form of log delta, relative roundings of mu included."""
+    worst = 0.0
+    for _, pair in profile.parts:
+        mu, x = max(pair.shifts), float(pair.position(epsilon))
+        worst = max(worst, (abs(x - mu) + 1) * (x + mu))
+    return _CLOSED_FORM + 2e-15 * worst
