@@ -28,7 +28,7 @@ from patchdp.geometry.sizes import Size
 from patchdp.interop.catalogue import Catalogue, Reader
 from patchdp.interop.pipeline import Inside, Pipeline, UnsupportedTransform
 
-__all__ = ["UnsupportedTransform", "plan_crop"]
+__all__ = ["CappedResize", "ShortestSide", "UnsupportedTransform", "as_pair", "plan_crop"]
 
 _POINTWISE = {
     "ToTensor", "PILToTensor", "ToPILImage", "ToImage", "ToPureTensor", "ToDtype",
@@ -95,6 +95,11 @@ def _read(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     if isinstance(transform, list | tuple) or type(transform).__name__ in _CONTAINERS:
         for part in transform:
             _read(pipeline, part, vouched)
+    elif type(transform).__module__.startswith("timm."):
+        # timm strings its own transforms and torchvision's together.
+        from patchdp.interop.timm import CATALOGUE
+
+        CATALOGUE.read(pipeline, transform, vouched)
     else:
         _CATALOGUE.read(pipeline, transform, vouched)
 
@@ -146,7 +151,8 @@ def _colour_jitter(pipeline: Pipeline, transform: Any, vouched: Collection[str])
         pipeline.statistics("ColorJitter with contrast")
 
 
-def _size(size: Any) -> tuple[int, int]:
+def as_pair(size: Any) -> tuple[int, int]:
+    """A size as torchvision takes it, `(height, width)`."""
     if isinstance(size, int):
         return size, size
     pair = tuple(int(n) for n in size)
@@ -168,7 +174,7 @@ def _sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def _random_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     crop = RandomCrop(
-        _size(transform.size),
+        as_pair(transform.size),
         padding=_crop_sides(transform),
         padding_mode=_mode(transform.padding_mode),
         pad_if_needed=bool(transform.pad_if_needed),
@@ -202,16 +208,16 @@ def _random_resized_crop(pipeline: Pipeline, transform: Any, vouched: Collection
 
 
 def _center_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    pipeline.crop_by(CenterCrop(_size(transform.size)), "CenterCrop")
+    pipeline.crop_by(CenterCrop(as_pair(transform.size)), "CenterCrop")
 
 
 def _five_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    pipeline.crop_by(FiveCrop(_size(transform.size)), "FiveCrop")
+    pipeline.crop_by(FiveCrop(as_pair(transform.size)), "FiveCrop")
 
 
 def _ten_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     flip = bool(transform.vertical_flip)
-    pipeline.crop_by(TenCrop(_size(transform.size), vertical_flip=flip), "TenCrop")
+    pipeline.crop_by(TenCrop(as_pair(transform.size), vertical_flip=flip), "TenCrop")
 
 
 @dataclass(frozen=True)
@@ -268,7 +274,7 @@ class CappedResize(Resizing):
 def _resize(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     size = transform.size
     if size is not None and not isinstance(size, int):
-        size = int(size[0]) if len(size) == 1 else _size(size)
+        size = int(size[0]) if len(size) == 1 else as_pair(size)
     if transform.max_size is None:
         resizing: Resizing = Resize(size)
     else:
