@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp._checks import positive
-from patchdp.composition.exact import ExactEngineError
 from patchdp.geometry import Crop, Patch, RandomCrop, hit_probability
 from patchdp.geometry.sizes import as_size
 from patchdp.plan import TrainingPlan
@@ -35,8 +34,8 @@ Floats = npt.NDArray[np.float64]
 _ROUNDING = 1e-12
 # Probabilities are rounded up to whole multiples of 1 / _LINE.
 _LINE = 1 << 60
-# Objects whose probability is so much smaller than the largest share one step of the grid.
-_SMALLEST = 1e-2
+# Below the first even step of the grid there are two more, at these parts of it.
+_SMALLER = (4.0, 2.0)
 
 
 def box_probabilities(
@@ -100,7 +99,7 @@ def epsilons_at(
     delta: float | Fraction,
     *,
     target: float | None = None,
-    resolution: int = 64,
+    resolution: int = 32,
 ) -> Floats:
     """A certified epsilon for each of many inclusion probabilities in the same training.
 
@@ -202,19 +201,21 @@ class _Ladder:
             image=(_LINE,), crop=RandomCrop((1,)), patch=Patch((pixels,), at=(0,))
         )
         try:
-            return plan.epsilon(self.delta, method="exact")
-        except ExactEngineError:
             return plan.epsilon(self.delta)
+        except ValueError:
+            return plan.epsilon(self.delta, method="exact")
 
 
 def _rungs(values: Floats, resolution: int) -> list[int]:
-    """Indices to certify: even steps of the ratio, and even steps of rank, half each."""
+    """Indices to certify: even steps of the probability, even steps of rank, and a few small."""
     count = len(values)
     if count <= resolution:
         return list(range(count))
-    half = max(resolution // 2, 1)
-    marks = np.geomspace(values[-1] * max(_SMALLEST, values[0] / values[-1]), values[-1], half)
-    by_ratio = np.searchsorted(values, marks[:-1], side="right") - 1
-    by_rank = np.linspace(0, count - 1, half + 1)[1:].astype(np.int64)
-    kept = by_rank[values[by_rank] >= marks[0]]
-    return sorted({*by_ratio.clip(0).tolist(), *kept.tolist(), count - 1})
+    steps = max(resolution // 2, 1)
+    marks = values[-1] * np.arange(1, steps + 1) / steps
+    small = marks[0] / np.array(_SMALLER)
+    by_value = np.searchsorted(values, np.concatenate([small, marks[:-1]]), side="right") - 1
+    by_rank = np.linspace(0, count - 1, resolution - steps + 1)[1:].astype(np.int64)
+    # Small probabilities take the engines longest, and there is little to tell apart.
+    by_rank = by_rank[values[by_rank] >= marks[0]]
+    return sorted({*by_value[by_value >= 0].tolist(), *by_rank.tolist(), count - 1})

@@ -53,19 +53,23 @@ def plot_inclusion(
     figure, axes = _canvas(found.worst_image)
     _heat(
         figure, axes, values, patch=patch, start=start, image=found.worst_image,
-        label="inclusion probability", colours="viridis",
+        label="inclusion probability, at the patch's centre", colours="viridis",
     )  # fmt: skip
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     for number, (top, left, height, width) in enumerate(_sampled(crop, found.worst_image)):
         axes.add_patch(
             Rectangle(
                 (left, top), width, height, fill=False, linestyle="--", linewidth=1.2,
                 edgecolor="white", label="crops, drawn at random" if number == 0 else None,
+                path_effects=[withStroke(linewidth=2.4, foreground="black", alpha=0.6)],
             )
         )  # fmt: skip
     _worst(axes, found, patch)
-    axes.set_title(f"crops of {spelled(found.worst_image)}: p = {float(found.probability):.4g}")
+    axes.set_title(
+        f"image {spelled(found.worst_image)}, worst patch: p = {float(found.probability):.4g}"
+    )
     _save(figure, axes, path)
 
 
@@ -95,7 +99,7 @@ def plot_epsilons(
     figure, axes = _canvas(found.worst_image)
     _heat(
         figure, axes, values, patch=patch, start=start, image=found.worst_image,
-        label=f"epsilon at delta {delta:g}, certified", colours="magma",
+        label=f"certified epsilon, at the patch's centre (delta {delta:g})", colours="magma",
     )  # fmt: skip
     _worst(axes, found, patch)
     largest = float(values.max())

@@ -44,7 +44,8 @@ _SLACK = 1e-9
 class Polygons:
     """The union of closed polygons, each an array of shape `(vertices, 2)` of x and y.
 
-    Its pixels are all that it touches: none is missed, whatever rule a rasteriser follows.
+    Its pixels are all whose inside it meets: none is missed, whatever rule a rasteriser follows. A
+    line on the border of two pixels meets neither.
     """
 
     rings: tuple[npt.NDArray[np.float64], ...]
@@ -82,12 +83,12 @@ def _touched(
         return np.clip(x0 + (y - y0) * slope, np.minimum(x0, x1), np.maximum(x0, x1))
 
     at = rows[:, None]
-    crossed = np.where(flat, np.floor(low) == at, (high > at) & (low < at + 1))
+    crossed = (high > at + _SLACK) & (low < at + 1 - _SLACK)
     one, other = abscissa(np.clip(at, low, high)), abscissa(np.clip(at + 1, low, high))
     enter = np.where(flat, np.minimum(x0, x1), np.minimum(one, other))
     leave = np.where(flat, np.maximum(x0, x1), np.maximum(one, other))
     first = np.floor(enter + _SLACK)
-    last = np.maximum(np.ceil(leave - _SLACK), first + 1)
+    last = np.maximum(np.ceil(leave - _SLACK), first)
     spans = np.zeros((len(rows), right - left + 1), dtype=np.int64)
     row, edge = np.nonzero(crossed)
     np.add.at(spans, (row, _column(first[row, edge], left, right)), 1)

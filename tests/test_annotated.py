@@ -1,0 +1,120 @@
+"""Many objects in one training: counted by hand, and certified one by one."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import patchdp as pdp
+from patchdp.annotated import box_probabilities, epsilons_at
+from patchdp.step import PixelNoise
+
+
+def plan(**changes: object) -> pdp.TrainingPlan:
+    base = pdp.TrainingPlan(
+        image=(28, 28), crop=pdp.RandomCrop((10, 10)), patch=pdp.Patch((3, 3)),
+        sampling=pdp.Poisson(batch_size=100, dataset_size=1000), noise_multiplier=2.0, steps=300,
+    )  # fmt: skip
+    return base.replace(**changes)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_boxes_by_counting_windows(data: st.DataObject) -> None:
+    crop = pdp.RandomCrop((data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))))
+    lengths = st.integers(4, 9)
+    images = data.draw(st.lists(st.tuples(lengths, lengths), min_size=1, max_size=4))
+    where = data.draw(st.lists(st.integers(0, len(images) - 1), min_size=1, max_size=8))
+    boxes, expected = [], []
+    for k in where:
+        start = [data.draw(st.integers(0, n - 1)) for n in images[k]]
+        stop = [data.draw(st.integers(s + 1, n)) for s, n in zip(start, images[k], strict=True)]
+        boxes.append([*start, *stop])
+        ranges = [range(n - c + 1) for n, c in zip(images[k], crop.size, strict=True)]
+        hits = [
+            all(o < e and o + c > s for o, c, s, e in zip(at, crop.size, start, stop, strict=True))
+            for at in itertools.product(*ranges)
+        ]
+        expected.append(sum(hits) / len(hits))
+    np.testing.assert_allclose(box_probabilities(images, crop, boxes, where), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "sampling", [pdp.Poisson(100, 1000), pdp.FixedSize(100, 1000)], ids=["poisson", "fixed"]
+)
+def test_epsilons_are_those_of_plans(sampling: pdp.Poisson) -> None:
+    base = plan(sampling=sampling)
+    patches = [pdp.Patch((3, 3), at=(k, k)) for k in (0, 4, 12)]
+    plans = [base.replace(patch=patch) for patch in patches]
+    seen = [float(p.inclusion.probability) for p in plans]
+    found = epsilons_at(base, [0.0, *seen], 1e-5)
+    assert found[0] == 0
+    for value, one in zip(found[1:], plans, strict=True):
+        assert value >= one.epsilon_bounds(1e-5).lower
+        assert value == pytest.approx(one.epsilon(1e-5), rel=1e-3)
+
+
+def test_a_coarse_grid_only_rounds_up() -> None:
+    base = plan()
+    seen = np.random.default_rng(1).uniform(0.05, 0.9, 40)
+    seen[7] = seen.max()
+    each = epsilons_at(base, seen, 1e-5)
+    coarse = epsilons_at(base, seen, 1e-5, resolution=6)
+    assert (coarse >= each * (1 - 1e-9)).all()
+    assert (coarse > each * 1.01).any()
+    assert coarse.max() == each.max()
+    order = np.argsort(seen)
+    assert (np.diff(coarse[order]) >= 0).all()
+
+
+def test_a_target_is_met_by_all_that_can_be_certified() -> None:
+    base = plan()
+    seen = np.linspace(0.05, 0.9, 200)
+    target = 1.3
+    found = epsilons_at(base, seen, 1e-5, target=target, resolution=5)
+    count = int((found <= target).sum())
+    assert 0 < count < 200
+
+    def single(p: float) -> float:
+        return float(epsilons_at(base, [p], 1e-5)[0])
+
+    assert single(seen[count - 1]) <= target < single(seen[count])
+
+
+def test_extremes() -> None:
+    assert epsilons_at(plan(noise_multiplier=0.0), [0.0, 0.5], 1e-5).tolist() == [0.0, np.inf]
+    assert epsilons_at(plan(), [], 1e-5).shape == (0,)
+    # So rarely seen that delta alone covers it.
+    assert epsilons_at(plan(steps=1), [1e-9], 1e-5)[0] == 0
+    whole = plan().image_level()
+    assert epsilons_at(plan(), [1.0], 1e-5)[0] == pytest.approx(whole.epsilon(1e-5), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen", "said"),
+    [
+        ({"images_per_person": 2}, [0.5], "images_per_person=2"),
+        ({"pixel_noise": PixelNoise(std=1.0, channels=3, value_range=1.0)}, [0.5], "pixel_noise"),
+        ({}, [1.5], "between 0 and 1"),
+        ({}, [np.nan], "between 0 and 1"),
+    ],
+)
+def test_refused(changes: dict, seen: list[float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        epsilons_at(plan(**changes), seen, 1e-5)
+
+
+def test_boxes_that_do_not_fit() -> None:
+    crop = pdp.RandomCrop((4, 4))
+    with pytest.raises(ValueError, match="image_index"):
+        box_probabilities([(8, 8), (9, 9)], crop, [[0, 0, 1, 1]])
+    with pytest.raises(ValueError, match="between 0 and 0"):
+        box_probabilities([(8, 8)], crop, [[0, 0, 1, 1]], [1])
+    with pytest.raises(ValueError, match="does not lie inside"):
+        box_probabilities([(8, 8)], crop, [[0, 0, 9, 1]])
+    with pytest.raises(ValueError, match="shape"):
+        box_probabilities([(8, 8)], crop, [[0.5, 0, 1, 1]])
