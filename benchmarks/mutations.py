@@ -1,0 +1,360 @@
+"""The most dangerous one-line mistakes, made on purpose: does the test suite notice each of them?
+
+Every mutation replaces one line of patchdp in a temporary copy of the tree (never in the checkout)
+and runs the tests that should see it. First the same tests run on an unchanged copy: a test that
+fails anyway catches nothing. A mutation counts as caught only if a test *fails*; an import error, a
+time-out or a test run that breaks does not count.
+
+    python -m benchmarks mutations [--jobs 2] [--only ROUNDING] [--timeout 240]
+
+Exit status 1 if any mutation survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One wrong line: `old`, which occurs once in `file`, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+PROFILE = "tests/step/test_profile.py"
+CAUGHT = "tests/test_mutations_caught.py"
+
+MUTATIONS = (
+    Mutation(
+        "a factor 2 lost in mu: a replacement taken to move the sum by C",
+        "step/profile.py",
+        'mu = math.nextafter(1 / _checks.positive("noise_multiplier", noise_multiplier), math.inf)',
+        'mu = 0.5 / _checks.positive("noise_multiplier", noise_multiplier)',
+        ("tests/composition/test_certify.py", "tests/test_plan.py", CAUGHT),
+    ),
+    Mutation(
+        "Poisson: the rate multiplied by p and handed to the image-level formula",
+        "step/profile.py",
+        "pair = poisson_pair(rate=sampling.probability, inclusion=p, mu=mu)",
+        "pair = poisson_pair(rate=sampling.probability * p, inclusion=1.0, mu=mu)",
+        ("tests/test_traps.py", CAUGHT),
+    ),
+    Mutation(
+        "Poisson: q in place of 1 - q",
+        "step/profile.py",
+        "out, miss = float(1 - q), float(q * (1 - p))",
+        "out, miss = float(q), float(q * (1 - p))",
+        (PROFILE,),
+    ),
+    Mutation(
+        "the two directions swapped: delta(-eps) without e^-eps",
+        "step/profile.py",
+        "left = np.logaddexp(np.log(-np.expm1(-size)), right - size)",
+        "left = np.logaddexp(np.log(-np.expm1(-size)), right)",
+        (PROFILE,),
+    ),
+    Mutation(
+        "p in place of p_K: several views counted as one",
+        "plan.py",
+        "return 1 - (1 - self._view_hit_probability) ** self.views",
+        "return self._view_hit_probability",
+        ("tests/test_group.py", CAUGHT),
+    ),
+    Mutation(
+        "views clipped one by one and summed: sensitivity of a single view",
+        "plan.py",
+        'weight = self.views if self.views_clipped == "summed" else 1',
+        "weight = 1",
+        ("tests/test_group.py", CAUGHT),
+    ),
+    Mutation(
+        "epochs: floor in place of ceil, one step short",
+        "plan.py",
+        "return -(-size // batch) * self.epochs",
+        "return (size // batch) * self.epochs",
+        ("tests/test_plan.py",),
+    ),
+    Mutation(
+        "bounds rounded to the nearest float in place of up",
+        "_checks.py",
+        "return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)",
+        "return nearest",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "log delta rounded the wrong way",
+        "guarantee.py",
+        "return log_delta - 4e-16 * max(abs(log_delta), 1.0)",
+        "return log_delta + 4e-16 * max(abs(log_delta), 1.0)",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "advantage read at epsilon 1 in place of 0",
+        "guarantee.py",
+        "return self.delta(0.0)",
+        "return self.delta(1.0)",
+        ("tests/composition/test_tradeoff.py",),
+    ),
+    Mutation(
+        "trade-off curve without delta",
+        "composition/tradeoff.py",
+        "first = (1 - d) - grown - 2 * _UNIT",
+        "first = 1 - grown - 2 * _UNIT",
+        ("tests/composition/test_tradeoff.py",),
+    ),
+    Mutation(
+        "solve accepts a certificate above the target",
+        "solve.py",
+        "if reached <= target:\n            best, met = found, aim",
+        "if reached <= target * (1 + goal.slack):\n            best, met = found, aim",
+        ("tests/test_solve.py", CAUGHT),
+    ),
+    Mutation(
+        "solve rounds the noise down",
+        "solve.py",
+        'return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.6g}")',
+        'return float(f"{math.floor(value / unit * (1 - 1e-12)) * unit:.6g}")',
+        (CAUGHT,),
+    ),
+    Mutation(
+        "crop window off by one",
+        "geometry/windows.py",
+        "return max(0, min(self.last, stop - 1) - max(self.first, start - self.length + 1) + 1)",
+        "return max(0, min(self.last, stop - 1) - max(self.first, start - self.length + 1))",
+        ("tests/geometry/test_hits.py",),
+    ),
+    Mutation(
+        "padding with the wrong sign",
+        "geometry/crop.py",
+        "laws.append(AxisWindows(size, -before, last))",
+        "laws.append(AxisWindows(size, before, last))",
+        ("tests/geometry/test_hits.py", "tests/geometry/test_crop.py"),
+    ),
+    Mutation(
+        "several patches counted as one",
+        "geometry/hits.py",
+        "exact = min(Fraction(1), patch.count * Fraction(found.probability))",
+        "exact = min(Fraction(1), Fraction(found.probability))",
+        ("tests/geometry/test_random_resized.py", "tests/geometry/test_properties.py"),
+    ),
+    Mutation(
+        "a crop applied sometimes: the whole images forgotten",
+        "geometry/views.py",
+        "return applied * hit + (1 - applied)\n",
+        "return applied * hit\n",
+        ("tests/geometry/test_crops.py", "tests/geometry/test_properties.py"),
+    ),
+    Mutation(
+        "one person in several images: hypergeometric replaced by binomial",
+        "step/group.py",
+        "share = Fraction(comb(images, drawn) * comb(size - images, batch - drawn), ways)",
+        "share = _binomial(images, Fraction(batch, size))[drawn]",
+        ("tests/test_group.py", "tests/test_theorems.py", CAUGHT),
+    ),
+    Mutation(
+        "discretisation: the atom at loss 0 missing",
+        "composition/masses.py",
+        "zero = np.logaddexp(self.log_atom, self.log_positive[0] + np.log(2.0))",
+        "zero = self.log_positive[0] + np.log(2.0)",
+        ("tests/composition/test_masses.py",),
+    ),
+    Mutation(
+        "discretisation: mass beyond the grid put at the bottom",
+        "composition/masses.py",
+        "for i in (2, 3, 4)",
+        "for i in (2, 4, 3)",
+        ("tests/composition/test_masses.py",),
+    ),
+    Mutation(
+        "discretisation: mirrored half without e^-loss",
+        "composition/masses.py",
+        "mirrored = self.log_positive - losses",
+        "mirrored = self.log_positive - 0.0 * losses",
+        ("tests/composition/test_masses.py",),
+    ),
+    Mutation(
+        "tilted composition: mass at infinity dropped",
+        "composition/tilted.py",
+        "log_outside=float(np.logaddexp(log_tail, log_infinity)) + slack,",
+        "log_outside=log_tail,",
+        ("tests/composition/test_tilted.py", CAUGHT),
+    ),
+    Mutation(
+        "tilted composition: certificate without its rounding bound",
+        "composition/tilted.py",
+        "total = body + self.error * float(np.linalg.norm(weights))",
+        "total = body",
+        ("tests/composition/test_tilted.py", CAUGHT),
+    ),
+    Mutation(
+        "Google's engine: certificate without its rounding bound",
+        "composition/certify.py",
+        "value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14) - bound)",
+        "value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14))",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "Google's engine: delta in place of epsilon",
+        "composition/certify.py",
+        "value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14) - bound)",
+        "value = distribution.get_delta_for_epsilon(math.exp(log_delta) * (1 - 1e-14) - bound)",
+        ("tests/composition/test_certify.py",),
+    ),
+    Mutation(
+        "exact engine: lower bound returned as upper bound",
+        "composition/exact.py",
+        'lambda eps: _delta_bounds(phases, eps, "symmetric")[1]',
+        'lambda eps: _delta_bounds(phases, eps, "symmetric")[0]',
+        ("tests/composition/test_exact.py", CAUGHT),
+    ),
+    Mutation(
+        "exact engine: attainable lower bound from the upper bound's law",
+        "composition/exact.py",
+        '_DIRECTIONS: tuple[Side, ...] = ("forward", "backward")',
+        '_DIRECTIONS: tuple[Side, ...] = ("symmetric", "symmetric")',
+        ("tests/composition/test_exact.py", "tests/test_adversary.py", CAUGHT),
+    ),
+    Mutation(
+        "Rényi curve: order for order - 1",
+        "composition/rdp.py",
+        "sum(count * log_mgf(profile, alpha - 1) for profile, count in phases)",
+        "sum(count * log_mgf(profile, alpha) for profile, count in phases)",
+        ("tests/composition/test_rdp.py",),
+    ),
+    Mutation(
+        "optimal composition: the two extreme triangles taken for all of them",
+        "composition/value_iteration.py",
+        "attained = rows[: len(self.points)].max(axis=0)",
+        "return np.asarray(rows[: len(self.points)].max(axis=0))",
+        ("tests/composition/test_optimal.py",),
+    ),
+    Mutation(
+        "crop amplification of a foreign mechanism: mass at infinity forgotten",
+        "composition/atoms.py",
+        "return LossAtoms(losses, masses, min(self.infinity * p * (1 + _UNIT), 1.0))",
+        "return LossAtoms(losses, masses, 0.0)",
+        ("tests/interop/test_dp_accounting.py", CAUGHT),
+    ),
+)
+
+
+def _copy(to: Path) -> None:
+    for folder in ("patchdp", "tests", "docs", "configs"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(
+                ROOT / folder,
+                to / folder,
+                ignore=shutil.ignore_patterns("__pycache__", ".*"),
+            )
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, to / name)
+
+
+def _pytest(tree: Path, tests: Iterable[str], timeout: float) -> tuple[int, str]:
+    """Exit status (-1 for a time-out) and output of the tests on the copy in `tree`."""
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    there = [t for t in tests if (tree / t.split("::")[0]).exists()]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "-p", "no:cacheprovider", *there]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, timeout=timeout, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired:
+        return -1, ""
+    return done.returncode, done.stdout + done.stderr
+
+
+def _is_tested(tree: Path) -> bool:
+    """Whether the copy, not the checkout, is what a test would import."""
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    code = "import patchdp; print(patchdp.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tree, env=environment, capture_output=True, text=True
+    )
+    return found.stdout.startswith(str(tree.resolve()))
+
+
+def mutate(mutation: Mutation, timeout: float) -> tuple[bool, str]:
+    """Whether the tests catch the mutation, and which test did (or why none)."""
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name).resolve()
+        _copy(tree)
+        file = tree / "patchdp" / mutation.file
+        text = file.read_text()
+        if text.count(mutation.old) != 1:
+            return False, f"{mutation.file} has the old text {text.count(mutation.old)} times"
+        file.write_text(text.replace(mutation.old, mutation.new))
+        status, output = _pytest(tree, mutation.tests, timeout)
+        if status == -1:
+            return False, f"no answer within {timeout:g} s"
+        failed = re.search(r"^FAILED (\S+)", output, re.M)
+        if status == 1 and failed:
+            return True, failed.group(1)
+        last = [line for line in output.splitlines() if line.strip()][-1:] or ["no output"]
+        return False, "survived" if status == 0 else f"the tests broke: {last[0]}"
+
+
+def baseline(tests: Iterable[str], timeout: float) -> str | None:
+    """What is wrong with the unchanged tree; None if all the tests pass."""
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name).resolve()
+        _copy(tree)
+        if not _is_tested(tree):
+            return "the copy is not what python imports"
+        status, output = _pytest(tree, tests, timeout)
+        return None if status == 0 else output[-3000:] or "no answer in time"
+
+
+def main() -> int:
+    """Make every mutation, two at a time."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks mutations", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="mutations whose name or file contains this")
+    parser.add_argument("--timeout", type=float, default=240, help="seconds for one mutation")
+    options = parser.parse_args()
+    wanted = options.only.lower()
+    chosen = [m for m in MUTATIONS if wanted in m.name.lower() or wanted in m.file.lower()]
+    files = sorted({test for m in chosen for test in m.tests})
+    start = time.perf_counter()
+    with ThreadPoolExecutor(options.jobs) as workers:
+        # Each file on its own: the baseline takes as long as the slowest half of them.
+        broken = [
+            problem
+            for problem in workers.map(lambda t: baseline([t], 4 * options.timeout), files)
+            if problem is not None
+        ]
+        if broken:
+            print("\n".join(["the unchanged tree fails its tests:", *broken]))
+            return 2
+        print(f"unchanged: {len(files)} test files pass  [{time.perf_counter() - start:.0f} s]")
+        results = workers.map(lambda m: mutate(m, options.timeout), chosen)
+        survivors = 0
+        for mutation, (caught, how) in zip(chosen, results, strict=True):
+            survivors += not caught
+            print(f"{'caught  ' if caught else 'SURVIVED'}  {mutation.name}")
+            print(f"          {mutation.file}: {how}", flush=True)
+    seconds = time.perf_counter() - start
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutations caught in {seconds:.0f} s")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
