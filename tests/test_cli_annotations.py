@@ -1,0 +1,124 @@
+"""`patchdp annotations` as a shell sees it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from patchdp.cli import main
+
+RUN = ["--sampling", "poisson", "--batch-size", "200", "--dataset-size", "2975",
+       "--steps", "300", "--noise-multiplier", "2", "--delta", "1e-5"]  # fmt: skip
+CONTENT = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 64, "width": 96}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4]},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [40, 20, 6, 8]},
+        {"id": 3, "image_id": 1, "category_id": 2, "bbox": [90, 60, 20, 20],
+         "segmentation": [[90, 60, 110, 60, 90, 80]]},
+        {"id": 4, "image_id": 1, "category_id": 2, "bbox": [20, 10, 40, 40],
+         "segmentation": [[20, 10, 60, 10, 20, 50]]},
+    ],
+    "categories": [{"id": 1, "name": "face"}, {"id": 2, "name": "plate"}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(CONTENT))
+    return str(path)
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]):
+    def run(*args: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["annotations", *args])
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_probabilities_and_epsilons(shell, file: str, tmp_path: Path) -> None:
+    table = tmp_path / "objects.csv"
+    status, out, err = shell(file, "--crop", "32x32", *RUN, "--epsilon", "0.5", "--json",
+                             "--out", str(table), "--worst", "2")  # fmt: skip
+    assert (status, err) == (0, "")
+    result = json.loads(out)
+    assert (result["objects"], result["clipped"], result["outside"]) == (4, 1, 0)
+    assert result["bounded_by_box"] == 2
+    assert result["positions"] == "public"
+    assert [row["id"] for row in result["worst"]] == ["4", "2"]
+    assert [row["category"] for row in result["categories"]] == ["plate", "face"]
+    rows = list(csv.DictReader(table.open()))
+    seen = [float(row["inclusion_probability"]) for row in rows]
+    # Windows start at 0..32 and 0..64: 4x4 offsets see the corner, 33x39 the second box.
+    assert seen[0] == pytest.approx(16 / (33 * 65), rel=1e-12)
+    assert seen[1] == pytest.approx(28 * 37 / (33 * 65), rel=1e-12)
+    epsilons = [float(row["epsilon"]) for row in rows]
+    assert result["meets_epsilon"] == sum(e <= 0.5 for e in epsilons)
+    assert 0 < result["meets_epsilon"] < 4
+    assert sorted(range(4), key=seen.__getitem__) == sorted(range(4), key=epsilons.__getitem__)
+
+
+def test_masks_count_their_own_pixels(shell, file: str) -> None:
+    by_box = json.loads(shell(file, "--crop", "32x32", "--json")[1])
+    by_mask = json.loads(shell(file, "--crop", "32x32", "--shapes", "mask", "--json")[1])
+    assert by_mask["bounded_by_box"] == 0
+    one, two = by_box["worst"][0], by_mask["worst"][0]
+    assert one["id"] == two["id"] == "4"
+    # The triangle x + y <= 70 inside [20, 60) x [10, 50): the lower right corner sees nothing.
+    hits = sum(
+        max(x, 20) + max(y, 10) < 70 and x < 60 and y < 50 for x in range(65) for y in range(33)
+    )
+    assert two["inclusion_probability"] == pytest.approx(hits / (33 * 65), rel=1e-12)
+    assert two["inclusion_probability"] < one["inclusion_probability"]
+
+
+def test_it_says_what_it_assumes(shell, file: str) -> None:
+    status, out, _ = shell(file, "--crop", "32x32", *RUN)
+    assert status == 0
+    text = " ".join(out.split())
+    assert "Positions count as public" in text
+    assert "bounded by their box: an upper bound" in text
+    assert "1 reach beyond their image" in text
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_config_and_image_size(shell, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(
+        'image = "64x96"\ncrop = "32x32"\npatch = "4x4"\nsampling = "shuffle"\nepochs = 5\n'
+        'noise_multiplier = 3\ndelta = "1/1000"\n'
+    )
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    config = ["--config", str(tmp_path / "plan.toml")]
+    status, out, _ = shell(str(tmp_path / "a.txt"), *config, "--json")
+    assert status == 0
+    assert 0 < json.loads(out)["epsilon_max"] < 10
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--crop", "32"], "has 1 axes"),
+        (["--crop", "70x70"], "image a.jpg: crop 70x70 does not fit"),
+        ([], "crop is missing"),
+        (["--crop", "32x32", "--epsilon", "1"], "delta is missing"),
+        (["--crop", "32x32", "--delta", "1e-5"], "sampling is missing"),
+        (["--crop", "32x32", *RUN, "--images-per-person", "2"], "images_per_person=2"),
+        (["--crop", "32x32", "--worst", "-1"], "worst must be"),
+        (["--crop", "32x32", "--image", "8x8x8"], "HEIGHTxWIDTH"),
+        (["--crop", "32x32", "--out", "table.txt"], "a table is written to"),
+        (["--crop", "32x32", "--format", "csv"], "no column 'image'"),
+        (["--crop", "32x32", "--format", "voc"], "is not XML"),
+    ],
+)
+def test_one_sentence_on_bad_input(shell, file: str, args: list[str], said: str) -> None:
+    status, out, err = shell(file, *args)
+    assert (status, out) == (2, "")
+    assert err.startswith("patchdp: ") and err.count("\n") == 1
+    assert said in err
