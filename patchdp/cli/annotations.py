@@ -31,7 +31,7 @@ from patchdp.interop.annotations import FORMATS, Annotations, read_annotations
 from patchdp.report.plots import plot_annotations
 from patchdp.report.table import write_table
 
-__all__ = ["annotations"]
+__all__ = ["score_annotations"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -159,11 +159,12 @@ def _row(
 
 
 @click.command(
+    "annotations",
     epilog=output.example(
         "patchdp annotations instances.json --crop 224x224 --sampling poisson "
         "--batch-size 200 --dataset-size 2975 --steps 1500 --noise-multiplier 2 "
         "--delta 1e-5 --epsilon 1"
-    )
+    ),
 )
 @click.argument("path", metavar="FILE")
 @options("image", "crop", "padding", *TRAINING, "delta", "epsilon")
@@ -180,7 +181,7 @@ def _row(
 @click.option("--worst", default=10, help="How many of the worst objects to show.", metavar="N")
 @click.option("--out", metavar="TABLE", help="Write every object to .csv, .json or .parquet.")
 @click.option("--plot", metavar="PNG", help="Draw the distribution per category.")
-def annotations(
+def score_annotations(
     *,
     path: str,
     config: str | None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-mask = pytest.importorskip("pycocotools.mask")
+pytest.importorskip("pycocotools")
+
+from pycocotools import mask
 
 from patchdp.interop.annotations.shapes import Polygons, RunLengths
 

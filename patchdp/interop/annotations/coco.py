@@ -28,7 +28,8 @@ __all__ = ["read"]
 def read(content: Any, path: Path, image: tuple[int, int] | None) -> Annotations:
     """The objects of one parsed file."""
     images, annotations = (_records(content, key, path) for key in ("images", "annotations"))
-    sizes, names, index = [], [], {}
+    sizes, names = [], []
+    index: dict[str | int, int] = {}
     for record in images:
         key = _key(record, "id", f"{path}: an image")
         names.append(str(record.get("file_name", key)))
@@ -100,8 +101,8 @@ def _shape(value: Any, size: tuple[int, int] | None, owner: str) -> Shape | None
     if not isinstance(value, dict) or not isinstance(value.get("counts"), str | list):
         raise ValueError(f"{owner}: segmentation must be polygons or run lengths (counts and size)")
     given = value.get("size")
-    pair = given if isinstance(given, list) and len(given) == 2 else (0, 0)
-    own = image_size(*pair, f"{owner}: its mask")
+    height, width = given if isinstance(given, list) and len(given) == 2 else (0, 0)
+    own = image_size(height, width, f"{owner}: its mask")
     assert own is not None
     if size is not None and own != size:
         raise ValueError(f"{owner}: its mask is {own[0]}x{own[1]}, its image {size[0]}x{size[1]}")

@@ -80,7 +80,8 @@ def _touched(
 
     def abscissa(y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         # Within the edge, whatever rounding does.
-        return np.clip(x0 + (y - y0) * slope, np.minimum(x0, x1), np.maximum(x0, x1))
+        x = x0 + (y - y0) * slope
+        return np.asarray(np.clip(x, np.minimum(x0, x1), np.maximum(x0, x1)))
 
     at = rows[:, None]
     crossed = (high > at + _SLACK) & (low < at + 1 - _SLACK)

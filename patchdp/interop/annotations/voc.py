@@ -64,7 +64,7 @@ def _size(root: ElementTree.Element, path: Path) -> tuple[int, int] | None:
         text = root.findtext(f"size/{side}")
         found.append(None if text is None else _number(text, f"{path}: size/{side}"))
     # Tools that never opened the image write 0.
-    return None if found == [0, 0] else image_size(*found, str(path))
+    return None if found == [0, 0] else image_size(found[0], found[1], str(path))
 
 
 def _side(element: ElementTree.Element, side: str, path: Path, number: int) -> float:

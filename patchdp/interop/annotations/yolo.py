@@ -27,7 +27,8 @@ def read(paths: Sequence[Path], image: tuple[int, int] | None) -> Annotations:
     if image is None:
         raise ValueError("YOLO files hold no image size: give it with --image")
     names = _names(paths[0].parent)
-    where, edges, labels, ids, shapes = [], [], [], [], []
+    where, edges, labels, ids = [], [], [], []
+    shapes: list[Polygons | None] = []
     for number, path in enumerate(paths):
         for k, line in enumerate(text_of(path).splitlines()):
             if not line.strip():
