@@ -9,7 +9,7 @@ import click
 
 from patchdp._version import __version__
 from patchdp.cli import output
-from patchdp.cli.annotations import annotations
+from patchdp.cli.annotations import score_annotations
 from patchdp.cli.audit import audit
 from patchdp.cli.compare import compare
 from patchdp.cli.inclusion import inclusion
@@ -28,7 +28,7 @@ def cli() -> None:
     """How private a patch of an image is when training on random crops."""
 
 
-for command in (inclusion, epsilon, noise, solve, compare, sweep, annotations, audit):
+for command in (inclusion, epsilon, noise, solve, compare, sweep, score_annotations, audit):
     cli.add_command(command)
 
 
