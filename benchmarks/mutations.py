@@ -275,7 +275,13 @@ def _pytest(tree: Path, tests: Iterable[str], timeout: float) -> tuple[int, str]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "-p", "no:cacheprovider", *there]
     try:
         done = subprocess.run(
-            command, cwd=tree, env=environment, timeout=timeout, capture_output=True, text=True
+            command,
+            check=False,
+            cwd=tree,
+            env=environment,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         return -1, ""
@@ -287,7 +293,12 @@ def _is_tested(tree: Path) -> bool:
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     code = "import patchdp; print(patchdp.__file__)"
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=tree, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        check=False,
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     return found.stdout.startswith(str(tree.resolve()))
 
