@@ -113,15 +113,25 @@ class Pipeline:
         """A mirror image, with some chance or always."""
         if self.cropped:
             self._flipped_since.add(axis)
-        else:
-            self._flips.append((axis, name))
+            return
+        self._check_padding([axis], name)
+        self._flips.append((axis, name))
 
     def turn(self, axes: tuple[int, int], name: str) -> None:
         """Quarter turns or exchanged axes, with some chance or always."""
         if self.cropped:
             self._shown = None
-        else:
-            self._turns.append((axes, name))
+            return
+        self._check_padding(axes, name)
+        self._turns.append((axes, name))
+
+    def _check_padding(self, axes: Sequence[int], name: str) -> None:
+        """The image must lie in the middle of its padding, or it has moved."""
+        sides = {n for axis in axes for n in (self._padding[axis] if self._padding else ())}
+        if len(sides) > 1:
+            raise UnsupportedTransform(
+                f"{name} of an unevenly padded image is not supported; turn or flip first"
+            )
 
     def neighbourhood(self, name: str) -> None:
         """A map that spreads a pixel over its neighbours: blurs, warps, compression."""

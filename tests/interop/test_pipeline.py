@@ -186,6 +186,9 @@ def test_chains(calls: Any, expected: Any) -> None:
     [
         ([("flip", 0, "Flip"), ("crop_by", RandomCrop((8, 6), padding=((1, 0), (0, 0))), "a")],
          "Flip before RandomCrop.*treats the two sides differently"),
+        # The window lies in the middle of the image, but not of the padded mirror image.
+        ([("pad", [(0, 4), (0, 0)], "constant", "p"), ("flip", 0, "Flip"),
+          ("crop_by", FixedCrop((8, 6), at=(4, 3)), "a")], "Flip of an unevenly padded image"),
         ([("turn", (0, 1), "Turn"), ("crop_by", RandomCrop((6, 6)), "a")], "square images"),
         ([("pad", [(1, 1), (1, 1)], "constant", "p"), ("pad", [(1, 1), (1, 1)], "constant", "q")],
          "q after another change of size"),
