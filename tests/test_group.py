@@ -95,7 +95,7 @@ def test_at_epsilon_0_never_above_group_privacy(
 
 
 def divergence(
-    p: list[tuple[float, Array]], q: list[tuple[float, Array]], epsilon: float, step: float = 0.15
+    p: list[tuple[float, Array]], q: list[tuple[float, Array]], epsilon: float, step: float = 0.1
 ) -> float:
     """Hockey-stick divergence of two mixtures of unit normal laws in the plane, on a grid."""
     reach = 8 + max(float(np.abs(mean).max()) for _, mean in [*p, *q])
@@ -167,7 +167,7 @@ def batches(sampling: Poisson | FixedSize, images: int) -> list[tuple[float, tup
 def test_no_adversary_in_the_plane_exceeds_the_profile(sampling: Any, images: int) -> None:
     rng = np.random.default_rng(images)
     closest = 0.0
-    for trial in range(16):
+    for trial in range(20):
         hit, noise = rng.choice([0.2, 0.5, 0.9]), rng.choice([0.6, 1.0, 2.5])
         mu = 1 / noise
         before, after, missed = (in_disk(rng, images, mu) for _ in range(3))
@@ -184,9 +184,9 @@ def test_no_adversary_in_the_plane_exceeds_the_profile(sampling: Any, images: in
         profile = images_per_person(sampling, inclusion=Fraction(hit), mu=mu, images=images)
         for epsilon in (0.0, 0.4, 1.2):
             claimed = float(profile.delta(epsilon))
-            # The grid is exact to far below this for sums of normal laws.
+            # The edge of the positive part costs the grid about step^2 / 100, relatively.
             found = divergence(p, q, epsilon)
-            assert found <= claimed * (1 + 1e-4) + 1e-7, (trial, epsilon)
+            assert found <= claimed * (1 + 5e-4) + 1e-7, (trial, epsilon)
             closest = max(closest, found / claimed)
     # The bound is not empty: some adversary comes near.
     assert closest > 0.8
