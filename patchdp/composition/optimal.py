@@ -120,11 +120,13 @@ def _merged(steps: Steps) -> list[tuple[OptimalStep, int]]:
 def _chernoff(steps: Steps, log_delta: float) -> tuple[float, float]:
     """Epsilon of the composed Rényi bound at `log_delta` and the tilt that attains it."""
     best = (math.inf, 1.0)
-    for t in np.geomspace(0.02, 2000.0, 60):
+    for t in np.geomspace(0.02, 2000.0, 48):
         log_m = sum(count * log_mgf(step.symmetric, float(t)) for step, count in steps)
         epsilon = (log_m - log_delta - math.log1p(t)) / t - math.log1p(1 / t)
         if epsilon < best[0]:
             best = (float(epsilon), float(t))
+        elif epsilon > 0:
+            break  # falls, then rises
     return max(best[0], 0.0), best[1]
 
 
@@ -142,10 +144,10 @@ def _rise(step: OptimalStep, interval: float, tilt: float, log_tail: float) -> f
 
 
 def _interval(steps: Steps, tilt: float, wanted: float, log_tail: float) -> float:
-    """The spacing at which rounding to the grid costs about `wanted` in epsilon."""
+    """The spacing at which rounding to the grid raises `log E[e^{tilt L}]` by about `wanted`."""
     interval = max(largest_loss(s.symmetric, log_tail) for s, _ in steps) / 64
     for _ in range(12):
-        cost = sum(n * _rise(s, interval, tilt, log_tail) for s, n in steps) / tilt
+        cost = sum(n * _rise(s, interval, tilt, log_tail) for s, n in steps)
         if cost <= wanted:
             return interval
         interval *= min(max(0.95 * math.sqrt(wanted / cost), 1 / 16), 0.95)
@@ -181,12 +183,18 @@ def _layout(
     log_tail = log_delta - math.log(total) - _GIVEN_AWAY
     epsilon, tilt = _chernoff(steps, log_delta)
     if interval is None:
-        interval = _interval(steps, tilt, 0.25 * tolerance * max(epsilon, 1 / (1 + tilt)), log_tail)
+        wanted = 0.25 * tolerance * max(epsilon, 1 / (1 + tilt)) * tilt
+        interval = _interval(steps, tilt, wanted, log_tail)
+        if everywhere:  # near epsilon 0 it is the small moments that count
+            small = min(tilt, 0.5)
+            wanted = 0.5 * tolerance * sum(n * log_mgf(s.symmetric, small) for s, n in steps)
+            interval = min(interval, _interval(steps, small, wanted, log_tail))
     run = [(step, length) for (step, _), (length, _) in zip(steps, blocks, strict=True)]
     shares = max(number for _, number in blocks)
     widest, _ = _chernoff(run, log_delta - math.log(shares) - _GIVEN_AWAY)
-    window = max(math.ceil(widest / interval), 8)
     reach = max(math.ceil(largest_loss(s.symmetric, log_tail) / interval) for s, _ in steps)
+    most = reach * max(sum(length for length, _ in blocks), 1) + 1
+    window = max(min(math.ceil(widest / interval), most), 8)
     if window + 2 * reach > _MOST_POINTS:
         raise tilted.GridTooLarge(
             f"optimal composition would need {window + 2 * reach} grid points at interval "
@@ -356,9 +364,7 @@ class OptimalProfile:
         return float(self.grid.interval * broken[-1] * (1 - 2 * _UNIT)) if len(broken) else 0.0
 
 
-def _run(
-    steps: Steps, layout: _Layout, lower: bool, progress: Progress | None
-) -> OptimalProfile:
+def _run(steps: Steps, layout: _Layout, lower: bool, progress: Progress | None) -> OptimalProfile:
     grid = layout.grid
     whole = all(number == 1 for _, number in layout.blocks)
     share = 0.9 if lower else 1.0
@@ -424,7 +430,10 @@ def _plan(
     )
     length = max(count for _, count in steps)
     while (
-        block_length is None and time_budget is not None and layout.cost > time_budget and length > 1
+        block_length is None
+        and time_budget is not None
+        and layout.cost > time_budget
+        and length > 1
     ):
         length = max(1, min(length - 1, int(length * max(time_budget / layout.cost, 0.25))))
         layout = _layout(
