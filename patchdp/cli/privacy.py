@@ -123,7 +123,7 @@ def _solved(
     delta = parse_fraction("delta", settings["delta"])
     target = float(parse_fraction("epsilon", settings["epsilon"]))
     plan = one_plan(settings, **defaults)
-    solved = plan.solve(parameter, epsilon=target, delta=delta, method=method)  # type: ignore[arg-type]
+    solved = plan.solve(parameter, epsilon=target, delta=delta, method=method)
     return solved, {"target_epsilon": target, **_result(solved, delta, method)}
 
 

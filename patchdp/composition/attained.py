@@ -61,11 +61,9 @@ def _below_lines(pair: MixturePair, grid: Grid) -> tuple[Array, Array]:
             -shifts - np.abs(x)[:, None]
         )
         advantage = spread @ gains
-        return np.asarray(
-            advantage * (1 - _RELATIVE_ERROR) - excess * tail * (1 + _RELATIVE_ERROR)
-        )
+        return np.asarray(advantage * (1 - _RELATIVE_ERROR) - excess * tail * (1 + _RELATIVE_ERROR))
 
-    right_x, left_x = pair.position(middle), _positions(pair, middle)
+    right_x, left_x = pair.position(middle), _positions(pair, np.asarray(middle, dtype=np.float64))
     right_tail = special.ndtr(means - right_x[:, None]) @ weights
     left_tail = special.ndtr(left_x[:, None] - means) @ weights
     # Gain at e^l above 1: G - (a - 1) Q(X > x); at e^-l below 1: G - (1 - a) Q(X <= x).

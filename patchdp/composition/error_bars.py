@@ -184,7 +184,7 @@ class ErrorBar:
         oscillation = []
         for s in self._steps:
             oscillation.append(OscillationBound(s.law, t, s.log_m, s.mass_error))
-        y = last * 1.3 ** np.arange(_TAIL_POINTS)
+        y: Array = np.asarray(last * 1.3 ** np.arange(_TAIL_POINTS), dtype=np.float64)
         enough = _TAIL_TARGET * float(np.sum(self._size)) * step
         total = np.inf
         for _ in range(_ROUNDS):
@@ -214,7 +214,7 @@ class ErrorBar:
             2 * s.deviation**2 * y[1:], min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
         )
         between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
-        return np.sqrt(np.clip(between, 0.0, 1.0))
+        return np.asarray(np.sqrt(np.clip(between, 0.0, 1.0)))
 
     def _trust_chernoff(self) -> None:
         """Raise Chernoff's exponents by a bound on their error (absolute errors grow with t)."""

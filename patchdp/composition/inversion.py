@@ -44,7 +44,8 @@ class Composition:
     @property
     def largest_tilt(self) -> Array:
         """The largest tilt whose mass the nodes cover, one entry per row."""
-        return np.min(np.stack(np.broadcast_arrays(*(w.largest_tilt for w in self.laws))), axis=0)
+        tilts = np.broadcast_arrays(*(w.largest_tilt for w in self.laws))
+        return np.asarray(np.min(np.stack(tilts), axis=0))
 
     def take(self, rows: npt.NDArray[np.intp]) -> Composition:
         """Some of the rows."""

@@ -150,7 +150,8 @@ class LossLaw:
             return self
         fields = ("loss", "log_mass", "position", "half_width", "reach", "shift")
         profiles = tuple(self.profiles[i] for i in rows)
-        return LossLaw(*(getattr(self, f)[rows] for f in fields), profiles, self.side)
+        arrays = {f: getattr(self, f)[rows] for f in fields}
+        return LossLaw(**arrays, profiles=profiles, side=self.side)
 
     def tilted(self, t: Array) -> tuple[Array, Array]:
         """`mass e^{t loss - scale}` at the nodes and `scale >= 0`; `t` of shape `(rows,)`."""

@@ -44,8 +44,8 @@ _UNIT = 2.0**-53
 _GIVEN_AWAY = 9.0
 # Rounding of the transforms is about this much delta per step when nothing is tilted.
 _ROUNDING = 1e-14
-# Seconds of one step of value iteration at tolerance 0.02, on one core of 2020s hardware: fixed, and
-# per grid point.
+# Seconds of one step of value iteration at tolerance 0.02, on one core of 2020s hardware: fixed,
+# and per grid point.
 _SECONDS = (1.5e-3, 1.5e-6)
 _MOST_POINTS = 1 << 21
 
@@ -106,8 +106,8 @@ Steps = Sequence[tuple[OptimalStep, int]]
 
 def _merged(steps: Steps) -> list[tuple[OptimalStep, int]]:
     merged: list[tuple[OptimalStep, int]] = []
-    for step, count in steps:
-        count = _checks.count("steps", count)
+    for step, number in steps:
+        count = _checks.count("steps", number)
         if merged and merged[-1][0] == step:
             merged[-1] = (step, merged[-1][1] + count)
         else:

@@ -81,7 +81,11 @@ class LaplaceStep:
         )
         masses[-1] += 0.5
         # What falls on the dot at loss 0 belongs to the atom there.
-        return LossAtoms(np.asarray(dots[1:]), np.asarray(masses[1:]), 0.0).amplify(self.rate).on_grid(interval)
+        return (
+            LossAtoms(np.asarray(dots[1:]), np.asarray(masses[1:]), 0.0)
+            .amplify(self.rate)
+            .on_grid(interval)
+        )
 
 
 @dataclass(frozen=True)

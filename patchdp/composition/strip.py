@@ -82,8 +82,10 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
     pad = int(np.ceil(_PER_HALF * 0.5 * (max(_ELLIPSES) + 1 / max(_ELLIPSES)))) + 2
     start = 0.0 if law.folded else -reach
     panels = round((reach - start) / (2 * half))
-    x = start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1)
-    centres = pad + _PER_HALF * (2 * np.arange(panels) + 1)
+    x: Array = np.asarray(
+        start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1), dtype=np.float64
+    )
+    centres = np.asarray(pad + _PER_HALF * (2 * np.arange(panels) + 1))
     parts = [_Grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
     moments, masses, growths = [], [], []
     for rho in _ELLIPSES:

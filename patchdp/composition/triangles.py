@@ -60,7 +60,7 @@ class Weights:
 
     @staticmethod
     def poisson(rate: float | Fraction, inclusion: float | Fraction) -> Weights:
-        """Poisson batches: the image is drawn with chance `rate`, its crop hits with `inclusion`."""
+        """Poisson batches: an image is drawn with chance `rate`, its crop hits with `inclusion`."""
         q, p = _checks.probability("rate", rate), _checks.probability("inclusion", inclusion)
         if q == 1:
             return Weights.fixed(p)
@@ -161,7 +161,7 @@ def _bins(shift: float, fineness: float) -> tuple[Array, Array]:
     """
     width = min(fineness, 2 * fineness / shift)
     low, high = -16.0, 0.5 * shift + 2 * width  # beyond shift/2, U > 1 >= 1/a and nothing is left
-    edges = np.linspace(low, high, max(int(math.ceil((high - low) / width)), 8) + 1)
+    edges = np.linspace(low, high, max(math.ceil((high - low) / width), 8) + 1)
     log_u = shift * edges - 0.5 * shift * shift
     u = np.exp(log_u)
     left, right = edges[:-1], edges[1:]
@@ -182,7 +182,7 @@ def _threshold(log_k: Array, terms: list[tuple[Array, float]]) -> Array:
     """The `x` with `sum_i exp(log_a_i + s_i x) = k`: Newton from the right on a convex function."""
     x = np.minimum.reduce([(log_k - log_a) / s for log_a, s in terms])
     if len(terms) == 1:
-        return x
+        return np.asarray(x)
     for _ in range(8):
         parts = np.stack([log_a + s * x for log_a, s in terms])
         top = parts.max(axis=0)
@@ -190,7 +190,7 @@ def _threshold(log_k: Array, terms: list[tuple[Array, float]]) -> Array:
         total = shares.sum(axis=0)
         slope = sum(share * s for share, (_, s) in zip(shares, terms, strict=True)) / total
         x = x - np.maximum(top + np.log(total) - log_k, 0.0) / slope
-    return x
+    return np.asarray(x)
 
 
 def side_profile(

@@ -9,8 +9,8 @@
 0.341345
 
 `V(s)` is the largest delta at `eps = 0` that an adversary can still reach from accumulated loss
-`s`; after `k` steps `V(-eps)` is the privacy profile. With `u = e^s`, `u V` is convex, and the chord
-polygon through the grid is above it. Its expectation over one step, for the triangle with profile
+`s`; after `k` steps `V(-eps)` is the privacy profile. With `u = e^s`, `u V` is convex, and the
+chord polygon through the grid is above it. Its expectation over one step, for the triangle with profile
 `h`, is `V(s_i) + sum_j nu_j g(j - i)`, with `nu_j` the polygon's change of slope at `s_j` and `g`
 what `h` adds to `(1 - a)_+`: one convolution of small positive numbers.
 Source: `docs/theory/optimal.md`, "The dynamic programme on a grid" and "Rounding".
@@ -89,12 +89,12 @@ class Grid:
     @cached_property
     def losses(self) -> Array:
         """The grid, shape `(window + 1,)`."""
-        return self.interval * np.arange(-self.window, 1)
+        return np.asarray(self.interval * np.arange(-self.window, 1), dtype=np.float64)
 
     @cached_property
     def offsets(self) -> Array:
         """Losses `0, h, ..., reach * h`."""
-        return self.interval * np.arange(self.reach + 1)
+        return np.asarray(self.interval * np.arange(self.reach + 1), dtype=np.float64)
 
     @cached_property
     def length(self) -> int:
@@ -261,7 +261,7 @@ class _Family:
             )
         self.cover = list(current)
         self._restack()
-        return np.stack(list(current.values())).max(axis=0)
+        return np.asarray(np.stack(list(current.values())).max(axis=0))
 
     def coarsen(self, convolve: Callable[[Complex], Array], allowed: Array) -> None:
         """Merge cells whose parents do not stand out either; forget points that attain nothing."""
@@ -325,9 +325,9 @@ class _Iteration:
             rows = np.empty((len(kernels), grid.window + 1))
             for i in range(0, len(kernels), _CHUNK):
                 product = kernels[i : i + _CHUNK] * hat
-                rows[i : i + _CHUNK] = fft.irfft(
-                    product, grid.length, axis=-1, overwrite_x=True
-                )[:, : grid.window + 1]
+                rows[i : i + _CHUNK] = fft.irfft(product, grid.length, axis=-1, overwrite_x=True)[
+                    :, : grid.window + 1
+                ]
             return rows
 
         gain = family.gain(convolve, self.allowed)

@@ -30,7 +30,8 @@ _NEIGHBOURHOOD = {
     "LongestMaxSize", "RandomAffine", "RandomBoxBlur", "RandomDissolving",
     "RandomElasticTransform", "RandomFisheye", "RandomGaussianBlur", "RandomJPEG", "RandomJigsaw",
     "RandomMedianBlur", "RandomMotionBlur", "RandomPerspective", "RandomRotation",
-    "RandomSharpness", "RandomShear", "RandomThinPlateSpline", "RandomTranslate", "Resize", "SmallestMaxSize",
+    "RandomSharpness", "RandomShear", "RandomThinPlateSpline", "RandomTranslate", "Resize",
+    "SmallestMaxSize",
 }  # fmt: skip
 _STATISTICS = {
     "AutoAugment", "ColorJiggle", "ColorJitter", "RandAugment", "RandomAutoContrast", "RandomClahe",
