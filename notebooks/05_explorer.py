@@ -1,0 +1,155 @@
+"""An interactive explorer: sliders for a training, an estimate at once, a certificate on request.
+
+marimo run notebooks/05_explorer.py
+"""
+
+import marimo
+
+app = marimo.App(width="medium", app_title="patchdp explorer")
+
+
+@app.cell
+def _():
+    import time
+
+    import marimo as mo
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    import patchdp as pdp
+
+    return mo, np, pdp, plt, time
+
+
+@app.cell
+def _(mo):
+    mo.md(
+        """
+        # How private is a patch?
+
+        Images of 1024 x 2048 pixels, square random crops, a square private patch anywhere.
+        Sliders move the **exact estimate** below: the exact engine's value, usually right to ten
+        digits, but *not* a guarantee. The button certifies the same setting.
+        """
+    )
+
+
+@app.cell
+def _(mo):
+    crop = mo.ui.slider(16, 1024, step=1, value=505, label="crop side (pixels)", show_value=True)
+    patch = mo.ui.slider(1, 200, step=1, value=10, label="patch side (pixels)", show_value=True)
+    batch = mo.ui.slider(
+        1, 2975, step=1, value=200, label="batch size (of 2975 images)", show_value=True
+    )
+    noise = mo.ui.slider(
+        steps=[round(0.5 * 1.04**k, 3) for k in range(100)],
+        value=round(0.5 * 1.04**35, 3),
+        label="noise multiplier (std / clipping norm)",
+        show_value=True,
+    )
+    steps = mo.ui.slider(
+        steps=[10, 30, 100, 300, 500, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000, 100_000],
+        value=1500,
+        label="steps",
+        show_value=True,
+    )
+    sampling = mo.ui.radio(
+        ["Poisson", "fixed-size", "shuffled epochs"],
+        value="Poisson",
+        inline=True,
+        label="sampling",
+    )
+    exponent = mo.ui.slider(-10, -2, step=1, value=-5, label="delta = 10^", show_value=True)
+    certify = mo.ui.run_button(label="certify this setting")
+    mo.vstack([crop, patch, batch, noise, steps, exponent, sampling, certify])
+    return batch, certify, crop, exponent, noise, patch, sampling, steps
+
+
+@app.cell
+def _(batch, crop, exponent, noise, patch, pdp, sampling, steps):
+    delta = 10.0**exponent.value
+    # Epochs cover the steps: the most often any image appears.
+    per_epoch = -(-2975 // batch.value)
+    epochs = -(-steps.value // per_epoch)
+    schemes = {
+        "Poisson": (pdp.Poisson(batch_size=batch.value, dataset_size=2975), {"steps": steps.value}),
+        "fixed-size": (pdp.FixedSize(batch.value, 2975), {"steps": steps.value}),
+        "shuffled epochs": (pdp.Shuffle(), {"epochs": epochs}),
+    }
+    plans = {
+        name: pdp.TrainingPlan(
+            image=(1024, 2048),
+            crop=pdp.RandomCrop((crop.value, crop.value)),
+            patch=pdp.Patch((patch.value, patch.value)),
+            sampling=scheme,
+            noise_multiplier=noise.value,
+            **duration,
+        )
+        for name, (scheme, duration) in schemes.items()
+    }
+    plan = plans[sampling.value]
+    return delta, plan, plans
+
+
+@app.cell
+def _(delta, mo, pdp, plan, sampling, time):
+    _start = time.perf_counter()
+    try:
+        exact_estimate = float(pdp.epsilons([plan], delta, method="exact_estimate")[0])
+        _said = f"## epsilon ≈ {exact_estimate:.4g}"
+    except ValueError:
+        exact_estimate = None
+        _said = "## no estimate: too few steps see the patch; certify this setting"
+    _ms = 1e3 * (time.perf_counter() - _start)
+    _p = plan.inclusion.probability
+    mo.md(
+        f"""
+        {_said}
+
+        **exact estimate, not certified** · {sampling.value} · delta = {delta:.0e} · a crop shows
+        the patch with probability {float(_p):.4f} · answered in {_ms:.0f} ms
+        """
+    )
+    return (exact_estimate,)
+
+
+@app.cell
+def _(certify, delta, exact_estimate, mo, plan):
+    mo.stop(not certify.value, mo.md("*Not certified yet: press the button.*"))
+    try:
+        _bounds = plan.epsilon_bounds(delta)
+        _lower = "" if _bounds.lower is None else f"; no analysis can go below {_bounds.lower:.4g}"
+        _near = "" if exact_estimate is None else f" (estimate {exact_estimate:.4g})"
+        _said = f"**certified: epsilon ≤ {_bounds.upper:.5g}**{_near}{_lower}"
+    except ValueError as error:
+        _said = f"no certificate: {error}"
+    mo.md(_said)
+
+
+@app.cell
+def _(delta, np, pdp, plans, plt):
+    _factors = np.geomspace(0.5, 4.0, 9)
+    _figure, _axes = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
+    for (_name, _plan), _style, _colour in zip(
+        plans.items(), ("-", "--", ":"), ("#D55E00", "#0072B2", "#009E73"), strict=True
+    ):
+        _noises = _plan.noise_multiplier * _factors
+        try:
+            _values = pdp.epsilons(
+                [_plan.replace(noise_multiplier=float(n)) for n in _noises],
+                delta,
+                method="exact_estimate",
+            )
+        except ValueError:
+            continue
+        _axes.loglog(_noises, _values, _style, color=_colour, label=_name)
+    _axes.axvline(next(iter(plans.values())).noise_multiplier, color="0.6", lw=1)
+    _axes.set(xlabel="noise multiplier", ylabel="epsilon (exact estimate)")
+    _axes.grid(alpha=0.3, which="both")
+    if _axes.lines[:-1]:
+        _axes.legend()
+    _figure
+
+
+if __name__ == "__main__":
+    app.run()
