@@ -10,7 +10,8 @@
 
 `V(s)` is the largest delta at `eps = 0` that an adversary can still reach from accumulated loss
 `s`; after `k` steps `V(-eps)` is the privacy profile. With `u = e^s`, `u V` is convex, and the
-chord polygon through the grid is above it. Its expectation over one step, for the triangle with profile
+chord polygon through the grid is above it. Its expectation over one step, for the triangle with
+profile
 `h`, is `V(s_i) + sum_j nu_j g(j - i)`, with `nu_j` the polygon's change of slope at `s_j` and `g`
 what `h` adds to `(1 - a)_+`: one convolution of small positive numbers.
 Source: `docs/theory/optimal.md`, "The dynamic programme on a grid" and "Rounding".
