@@ -25,7 +25,7 @@ from matplotlib.patches import Rectangle
 
 import patchdp as pdp
 
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE = "#0072B2", "#D55E00"
 
 # %% [markdown]
 # ## Where: a crop sees the patch or it does not
@@ -48,19 +48,11 @@ for _ in range(9):
     top, left = rng.integers(0, 1024 - 505 + 1), rng.integers(0, 2048 - 505 + 1)
     hit = top < y + 10 and y < top + 505 and left < x + 10 and x < left + 505
     hits += hit
-    axes.add_patch(
-        Rectangle(
-            (left, top),
-            505,
-            505,
-            fill=False,
-            lw=1.6,
-            edgecolor=ORANGE if hit else BLUE,
-            ls="-" if hit else "--",
-        )  # fmt: skip
-    )
+    colour, style = (ORANGE, "-") if hit else (BLUE, "--")
+    frame = Rectangle((left, top), 505, 505, fill=False, lw=1.6, edgecolor=colour, ls=style)
+    axes.add_patch(frame)
 axes.add_patch(Rectangle((x - 8, y - 8), 26, 26, color="black"))
-axes.annotate("private patch", (x, y), (x + 60, y - 70), arrowprops={"arrowstyle": "->"})
+axes.annotate("private patch", (x, y), (x + 380, y + 470), arrowprops={"arrowstyle": "->"})
 axes.set(xlim=(0, 2048), ylim=(1024, 0), aspect="equal", xlabel="column", ylabel="row")
 axes.set_title(f"nine random crops, {hits} of them show the patch (solid)")
 plt.show()
@@ -93,7 +85,7 @@ plan = pdp.TrainingPlan(
     steps=1500,
 )
 whole = plan.image_level()
-eps = np.linspace(0, 1.2, 121)
+eps = np.linspace(0, 0.8, 121)
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
 axes.semilogy(eps, whole.step.delta(eps), "--", color="black", label="the whole image is private")
 axes.semilogy(eps, plan.step.delta(eps), color=BLUE, label="a patch is private, random crops")

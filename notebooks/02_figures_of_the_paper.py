@@ -17,8 +17,8 @@
 # Durmaz, Schuchardt, Schmidt and Günnemann (arXiv:2603.24695) sample batches of a fixed size and
 # bound each step by the fixed-size profile. The figures below repeat their settings and add Poisson
 # sampling and shuffled epochs. `python -m benchmarks figures` certifies every point (an upper
-# bound, within $10^{-3}$ of the exact engine) and writes the CSV files that this notebook draws; the
-# noise levels are standard deviations at clipping norm 2.
+# bound, within $10^{-3}$ of the exact engine) and writes the CSV files that this notebook draws;
+# the noise levels are standard deviations at clipping norm 2.
 
 # %%
 import csv

@@ -63,7 +63,8 @@ def epsilon_of(plan, chances):
 # %% [markdown]
 # ## Three croppers
 #
-# A plain crop favours the middle. Padding with zeros makes the border as visible as the middle.
+# A plain crop shows the middle most often. Padding with zeros takes from the middle and gives to
+# the border: the worst place becomes better and the corners worse.
 
 # %%
 croppers = {
@@ -118,10 +119,11 @@ for name, crop in croppers.items():
 # %%
 sides = [1, 8, 16, 32, 64, 96, 128, 192, 256]
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-styles = ("-o", "--s", ":^")
-for (name, crop), style in zip(croppers.items(), styles, strict=True):
+looks = (("-o", "#0072B2"), ("--s", "#D55E00"), (":^", "#009E73"))
+for (name, crop), (style, colour) in zip(croppers.items(), looks, strict=True):
     plans = [base.replace(crop=crop, patch=pdp.Patch((n, n))) for n in sides]
-    axes.plot(sides, pdp.epsilons(plans, DELTA, method="exact"), style, ms=4, label=name)
+    certified = pdp.epsilons(plans, DELTA, method="exact")
+    axes.plot(sides, certified, style, color=colour, ms=4, label=name)
 axes.axhline(base.image_level().epsilon(DELTA), color="black", lw=1)
 axes.text(1, base.image_level().epsilon(DELTA) * 1.01, "whole image", va="bottom")
 axes.set(xlabel="side of the patch (pixels)", ylabel=r"certified $\varepsilon$", yscale="log")

@@ -44,10 +44,10 @@ STYLES = ["--", ":", "-.", "-"]
 # ## Trade-off curves
 #
 # An attack with false-positive rate $\alpha$ misses at least $f(\alpha)$ of the true cases. The
-# diagonal is guessing: nothing above it can be reached by any defence.
+# diagonal is guessing: the closer a curve is to it, the less anyone can learn about the patch.
 
 # %%
-alpha = np.linspace(0, 1, 41)
+alpha = np.concatenate([[0.0], np.geomspace(1e-3, 0.05, 12), np.linspace(0.075, 1, 38)])
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 left.plot([0, 1], [1, 0], color="0.6", lw=1, label="guessing")
 small = np.geomspace(1e-4, 0.5, 25)

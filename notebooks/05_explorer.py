@@ -127,7 +127,7 @@ def _(certify, delta, exact_estimate, mo, plan):
 
 
 @app.cell
-def _(delta, np, pdp, plans, plt):
+def _(delta, mo, np, pdp, plans, plt):
     _factors = np.geomspace(0.5, 4.0, 9)
     _figure, _axes = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
     for (_name, _plan), _style, _colour in zip(
@@ -148,7 +148,7 @@ def _(delta, np, pdp, plans, plt):
     _axes.grid(alpha=0.3, which="both")
     if _axes.lines[:-1]:
         _axes.legend()
-    _figure
+    mo.as_html(_figure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Run the notebooks from their plain-text twins and store the outputs: `python execute.py [NAME]`."""
+"""Run the notebooks from their plain-text twins and store the outputs.
+
+python notebooks/execute.py [NAME]
+"""
 
 from __future__ import annotations
 

@@ -261,3 +261,24 @@ def test_google_agrees_on_a_gaussian_whose_replacement_moves_two_clipping_norms(
         8.0 / 2, value_discretization_interval=1e-4, use_connect_dots=True
     ).self_compose(30)
     assert plan.epsilon(1e-5) == pytest.approx(theirs.get_epsilon_for_delta(1e-5), rel=2e-3)
+
+
+def test_poisson_sampling_with_the_rate_times_p_is_not_enough() -> None:
+    """q = 0.5, p = 0.3, sigma = 2, 20 steps: a real execution attains 3.245 at delta 1e-5."""
+    plan = pdp.TrainingPlan(
+        image=(10,),
+        crop=pdp.RandomCrop((1,)),
+        patch=pdp.Patch((3,)),
+        sampling=pdp.Poisson(sampling_probability=0.5),
+        noise_multiplier=2.0,
+        steps=20,
+    )
+    assert plan.inclusion.probability == Fraction(3, 10)
+    assert plan.epsilon(1e-5) > 3.245
+
+
+def test_several_patches_are_seen_several_times_as_often() -> None:
+    crop = pdp.RandomCrop((2, 2))
+    one = pdp.inclusion((8, 8), crop, pdp.Patch((1, 1))).probability
+    assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=3)).probability == 3 * one
+    assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=99)).probability == 1
