@@ -17,7 +17,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(f"usage: python -m benchmarks NAME [--help]; NAME is one of {', '.join(names)}")
         return 2
-    return int(importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:]) or 0)
+    sys.argv = [f"benchmarks {sys.argv[1]}", *sys.argv[2:]]
+    return int(importlib.import_module(f"benchmarks.{sys.argv[0].split()[1]}").main() or 0)
 
 
 if __name__ == "__main__":
