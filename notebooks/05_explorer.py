@@ -10,6 +10,7 @@ app = marimo.App(width="medium", app_title="patchdp explorer")
 
 @app.cell
 def _():
+    import math
     import time
 
     import marimo as mo
@@ -18,7 +19,7 @@ def _():
 
     import patchdp as pdp
 
-    return mo, np, pdp, plt, time
+    return math, mo, np, pdp, plt, time
 
 
 @app.cell
@@ -114,13 +115,16 @@ def _(delta, mo, pdp, plan, sampling, time):
 
 
 @app.cell
-def _(certify, delta, exact_estimate, mo, plan):
+def _(certify, delta, exact_estimate, math, mo, plan):
     mo.stop(not certify.value, mo.md("*Not certified yet: press the button.*"))
     try:
         _bounds = plan.epsilon_bounds(delta)
-        _lower = "" if _bounds.lower is None else f"; no analysis can go below {_bounds.lower:.4g}"
+        # Printed bounds stay bounds: the upper one is rounded up, the lower one down.
+        _up = math.ceil(_bounds.upper * 1e4) / 1e4
+        _down = math.floor((_bounds.lower or 0.0) * 1e4) / 1e4
+        _lower = "" if _bounds.lower is None else f"; no analysis can go below {_down:.4f}"
         _near = "" if exact_estimate is None else f" (estimate {exact_estimate:.4g})"
-        _said = f"**certified: epsilon ≤ {_bounds.upper:.5g}**{_near}{_lower}"
+        _said = f"**certified: epsilon ≤ {_up:.4f}**{_near}{_lower}"
     except ValueError as error:
         _said = f"no certificate: {error}"
     mo.md(_said)
