@@ -76,19 +76,29 @@ def _vanishes(phases: Plan, log_delta: Array) -> npt.NDArray[np.bool_]:
 
 
 def _single_epsilon(profile: StepProfile, log_delta: Array) -> Array:
-    """The epsilon of one step, by bisection on its closed form; 0 where delta(0) is smaller."""
+    """The epsilon of a closed form, by regula falsi (Illinois); 0 where delta(0) is smaller."""
     low, high = np.zeros_like(log_delta), np.ones_like(log_delta)
-    for _ in range(60):
+    for _ in range(1100):
         short = profile.log_delta(high) > log_delta
         if not np.any(short):
             break
-        high = np.where(short, 2 * high, high)
+        low, high = np.where(short, high, low), np.where(short, 2 * high, high)
+    above, below = profile.log_delta(low) - log_delta, profile.log_delta(high) - log_delta
     zero = profile.log_delta(0.0) <= log_delta
-    for _ in range(1100):
-        middle = 0.5 * (low + high)
-        above = profile.log_delta(middle) > log_delta
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-        if np.all(zero | (high - low <= 4e-16 * high)):
+    was_up = np.full(log_delta.shape, -1)
+    for turn in range(1100):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            middle = low + (high - low) * (above / (above - below))
+        inside = (middle > low) & (middle < high) & (turn % 16 < 14)
+        middle = np.where(inside, middle, 0.5 * (low + high))
+        value = profile.log_delta(middle) - log_delta
+        up = value > 0
+        # an end that stays twice counts half, so that the bracket closes from both sides
+        above = np.where(up, value, np.where(was_up == 0, 0.5, 1.0) * above)
+        below = np.where(up, np.where(was_up == 1, 0.5, 1.0) * below, value)
+        was_up = np.where(up, 1, 0)
+        low, high = np.where(up, middle, low), np.where(up, high, middle)
+        if np.all(zero | (high - low <= 4e-16 * high) | (value == 0)):
             break
     return np.where(zero, 0.0, high)
 
@@ -399,5 +409,7 @@ def _closed_form_error(profile: StepProfile, epsilon: float) -> float:
     worst = 0.0
     for _, pair in profile.parts:
         mu, x = max(pair.shifts), float(pair.position(epsilon))
-        worst = max(worst, (abs(x - mu) + 1) * (x + mu))
-    return _CLOSED_FORM + 2e-15 * worst
+        # the position solves for logarithms, each good to an ulp of its own size
+        logs = 10 + mu * mu - math.log(min(pair.gains)) + abs(math.log(epsilon + 1e-300))
+        worst = max(worst, (abs(x - mu) + 1) * (x + mu) * logs)
+    return _CLOSED_FORM + 1e-15 * worst
