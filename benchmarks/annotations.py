@@ -1,4 +1,4 @@
-"""A million annotated boxes: processor seconds for probabilities and certified epsilons, against 5 s.
+"""A million annotated boxes: processor seconds for probabilities and epsilons, against 5 s.
 
     python -m benchmarks annotations
 
