@@ -194,8 +194,12 @@ def epsilon_upper(
                 f"more than {tolerance:g} above the exact value of about {goal:.8g}; "
                 "ask for a larger tolerance"
             )
-        # The estimate of the cost is that of a saddle point; where it is off, halve regardless.
-        previous, spent, coarsest = found.value, spent / 4, found.interval / 2
+        # The estimate of the cost is that of a saddle point. Where it is off, what was found says
+        # by how much: the excess falls with the square of the interval.
+        shrink = 0.5
+        if reference is not None and reference > 0:
+            shrink = min(0.8 * math.sqrt(tolerance / (found.value / reference - 1)), 0.5)
+        previous, spent, coarsest = found.value, spent / 4, found.interval * max(shrink, 1 / 8)
 
 
 def _compose_towards(phases: Phases, epsilon: float, tolerance: float) -> tilted.ComposedMasses:

@@ -115,21 +115,29 @@ class ComposedMasses:
         if self.log_delta_upper(top) > log_delta:
             return math.inf
         low, high = max(self.interval * self.first, 0.0), top
-        root = (
-            optimize.brentq(
-                lambda e: self.log_delta_upper(e) - log_delta,
-                low if low < top else 0.0,
-                high,
-                xtol=1e-12 * max(top, 1e-300),
-                rtol=8.9e-16,
-            )
-            if self.log_delta_upper(low) > log_delta
-            else low
-        )
-        # brentq may stop on either side of the root: step up until the bound is met.
-        step = 4e-16 * max(root, 1e-300)
+        above = self.log_delta_upper(low) - log_delta
+        if above <= 0:
+            return low
+        # Near the answer log delta falls almost linearly, by about the tilt: a few secant steps,
+        # from below, because the window may reach far above the answer.
+        slope = -self.tilt
+        root = min(low + above / self.tilt, 0.5 * (low + high))
+        last: tuple[float, float] | None = None
+        for _ in range(100):
+            excess = self.log_delta_upper(root) - log_delta
+            low, high = (root, high) if excess > 0 else (low, root)
+            if last is not None and root != last[0] and excess != last[1]:
+                slope = (excess - last[1]) / (root - last[0])
+            last = (root, excess)
+            step = -excess / slope if slope < 0 else math.inf
+            if high - low <= 1e-12 * top or abs(step) <= 1e-12 * root:
+                break
+            guess = root + step
+            root = guess if low < guess < high else 0.5 * (low + high)
+        # That may stop on either side of the root: step up until the bound is met.
+        climb = 1e-13 * max(root, 1e-300)
         while self.log_delta_upper(root) > log_delta:
-            root, step = root + step, 2 * step
+            root, climb = root + climb, 2 * climb
         return float(root)
 
 
