@@ -81,23 +81,49 @@ def _below_lines(pair: MixturePair, grid: Grid) -> tuple[Array, Array]:
         float(line(left_x[:1], down[:1], left_tail[:1])[0]),
     )
     right[0] = left[0] = max(at_one, 0.0)
-    # On each side a convex minorant, in the coordinate in which that side decreases to 0.
-    outward = np.exp(nodes)
-    right = _convex_minorant(outward, np.maximum(right, 0.0))
-    left = _convex_minorant(outward, np.maximum(left * outward, 0.0)) / outward
-    return right, left
+    gains_found = _convex_minorant(nodes, np.maximum(right, 0.0), np.maximum(left, 0.0))
+    return gains_found[n:], gains_found[n::-1]
 
 
-def _convex_minorant(x: Array, y: Array) -> Array:
+def _convex_minorant(nodes: Array, right: Array, left: Array) -> Array:
+    """Gains over `(1 - a)_+` of the convex minorant of a profile, from `-nodes[-1]` to `nodes[-1]`.
+
+    Convexity in `a` of the profile is convexity of its gain on each side of `a = 1`; below 1 it is
+    judged in the coordinate `1/a`, in which small gains keep their accuracy.
+    """
+    n = len(nodes) - 1
+    losses = np.concatenate([-nodes[:0:-1], nodes])
+    gains = np.concatenate([left[:0:-1], right])
+    a = np.exp(losses)
+    profile = gains + np.maximum(-np.expm1(losses), 0.0)
+    turned, inverse = gains / a, -1 / a  # increasing, like a
+
+    def coordinates(first: int, last: int) -> tuple[Array, Array]:
+        if last <= n:
+            return inverse, turned
+        return (a, gains) if first >= n else (a, profile)
+
     hull: list[int] = []
-    for i in range(len(x)):
+    for i in range(len(a)):
         while len(hull) > 1:
-            a, b = hull[-2], hull[-1]
-            if (y[b] - y[a]) * (x[i] - x[b]) < (y[i] - y[b]) * (x[b] - x[a]):
+            j, k = hull[-2], hull[-1]
+            x, y = coordinates(j, i)
+            if (y[k] - y[j]) * (x[i] - x[k]) < (y[i] - y[k]) * (x[k] - x[j]):
                 break
             hull.pop()
         hull.append(i)
-    return np.asarray(np.minimum(np.interp(x, x[hull], y[hull]), y))
+    result = gains.copy()
+    for j, i in zip(hull[:-1], hull[1:], strict=True):
+        if i > j + 1:
+            x, y = coordinates(j, i)
+            between = np.arange(j + 1, i)
+            chord = y[j] + (y[i] - y[j]) * ((x[between] - x[j]) / (x[i] - x[j]))
+            if i <= n:
+                chord = chord * a[between]
+            elif j < n:
+                chord = chord - np.maximum(-np.expm1(losses[between]), 0.0)
+            result[between] = np.clip(chord, 0.0, gains[between])
+    return result
 
 
 def _negative_mass(right: Array, left: Array, interval: float) -> float:
@@ -147,7 +173,9 @@ def attain(
             summed, length = float(np.abs(extended).sum()), float(np.linalg.norm(extended))
             slack = fft_unit(grid.length) * (2 * summed * size + length * norm) + 2 * error * size
             lowered = gain * (1 - 1e-14) - slack
-            values = (values + lowered * grid.scale - lost) * (1 - 8 * _UNIT)
+            # Negative mass takes away at most the largest value within reach.
+            ahead = np.append(values, np.ones(grid.reach))[grid.reach :]
+            values = (values + lowered * grid.scale - lost * ahead) * (1 - 8 * _UNIT)
             values = np.maximum(values, 0.0)
             values[0] = 0.0  # left of the grid nothing is claimed
             done += 1

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -47,6 +47,7 @@ _ROUNDING = 1e-14
 # Seconds of one step of value iteration at tolerance 0.02, on one core of 2020s hardware: fixed,
 # and per grid point.
 _SECONDS = (1.5e-3, 1.5e-6)
+_ATTAINED_SECONDS = (2e-4, 2e-7)
 _MOST_POINTS = 1 << 21
 
 
@@ -272,6 +273,7 @@ class OptimalProfile:
       cells: Largest number of cells that covered all triangles in one step.
       masses: Discretised blocks with their numbers, where there are several.
       attained: Values that some adversary reaches, where all steps are one block.
+      attained_grid: The grid of those.
     """
 
     grid: Grid
@@ -279,7 +281,8 @@ class OptimalProfile:
     blocks: tuple[tuple[int, int], ...]
     cells: int
     masses: tuple[tuple[LossMasses, int], ...] = ()
-    attained: Array | None = field(default=None)
+    attained: Array | None = None
+    attained_grid: Grid | None = None
 
     def _right(self, epsilon: Array) -> Array:
         """Logs of certified deltas at epsilons of at least 0, flat."""
@@ -325,10 +328,10 @@ class OptimalProfile:
 
     def lower(self, epsilon: npt.ArrayLike) -> Array | None:
         """What some adaptive adversary attains at `epsilon >= 0`; None unless all is one block."""
-        if self.attained is None:
+        if self.attained is None or self.attained_grid is None:
             return None
         eps = np.asarray(epsilon, dtype=np.float64)
-        h, n = self.grid.interval, self.grid.window
+        h, n = self.attained_grid.interval, self.attained_grid.window
         index = np.ceil(eps / h - 1e-12).astype(np.int64)
         inside = index <= n
         values = self.attained[::-1][np.minimum(index, n)]
@@ -357,11 +360,12 @@ class OptimalProfile:
 
     def epsilon_lower(self, delta: float) -> float | None:
         """An epsilon below which no guarantee at `delta` is true; None unless all is one block."""
-        if self.attained is None:
+        if self.attained is None or self.attained_grid is None:
             return None
         broken = np.flatnonzero(self.attained[::-1] > delta)
         # In ascending epsilon the attained deltas fall, so the last one that exceeds delta counts.
-        return float(self.grid.interval * broken[-1] * (1 - 2 * _UNIT)) if len(broken) else 0.0
+        interval = self.attained_grid.interval
+        return float(interval * broken[-1] * (1 - 2 * _UNIT)) if len(broken) else 0.0
 
 
 def _run(steps: Steps, layout: _Layout, lower: bool, progress: Progress | None) -> OptimalProfile:
@@ -395,14 +399,24 @@ def _run(steps: Steps, layout: _Layout, lower: bool, progress: Progress | None) 
             cells, values = max(cells, run.cells), run.values
             masses.append((_block_masses(run.values, grid), number))
         profile = OptimalProfile(grid, values, layout.blocks, cells, tuple(masses))
-    if whole and lower:
+    finer = _attained_grid(steps, grid) if whole and lower else None
+    if finer is not None:
         attained = attain(
             [(step.pair, count) for step, count in steps],
-            grid,
+            finer,
             progress=None if progress is None else lambda f: progress(share + (1 - share) * f),
         )
-        profile = replace(profile, attained=attained)
+        profile = replace(profile, attained=attained, attained_grid=finer)
     return profile
+
+
+def _attained_grid(steps: Steps, grid: Grid) -> Grid | None:
+    """A grid fine against the common small losses, about the rate; None where it takes too long."""
+    least = min(0.5 * step.bounds.weights.hit for step, _ in steps)
+    parts = math.ceil(min(max(grid.interval / least, 1.0), 32.0))
+    finer = Grid(grid.interval / parts, grid.window * parts, grid.reach * parts, grid.tilt)
+    seconds = sum(n for _, n in steps) * (_ATTAINED_SECONDS[0] + _ATTAINED_SECONDS[1] * finer.length)
+    return finer if seconds < 60.0 and finer.length < _MOST_POINTS else None
 
 
 def _blocks(steps: Steps, length: int | None) -> tuple[tuple[int, int], ...]:

@@ -181,6 +181,7 @@ class _Family:
         )
         array = grid.kernel(self.top, self.top)
         self.sum, self.norm = float(array.sum()), float(np.linalg.norm(array))
+        self.top_hat = np.asarray(fft.rfft(array))
         self.beyond = float(self.top[-1])
         # The corner around an extreme is inflated by about the square of its width.
         self._deepest = max(1, math.ceil(math.log2(_HALF_PI / math.sqrt(0.25 * tolerance))))
@@ -321,7 +322,7 @@ class _Iteration:
         extended = grid.extended(nu)
         hat = np.asarray(fft.rfft(extended))
 
-        def convolve(kernels: Complex) -> Array:
+        def convolve(kernels: Complex, hat: Complex = hat) -> Array:
             """Rows `sum_j nu_j g(j - i)` in tilted units, one for each kernel."""
             rows = np.empty((len(kernels), grid.window + 1))
             for i in range(0, len(kernels), _CHUNK):
@@ -337,10 +338,14 @@ class _Iteration:
             family.coarsen(convolve, self.allowed)
         total = float(np.abs(extended).sum())
         norm = float(np.linalg.norm(extended))
-        # FFT rounding, changes of slope that rounding turned negative, and the rounding of the
-        # changes of slope themselves.
-        slack = fft_unit(grid.length) * (2 * total * family.sum + norm * family.norm)
-        slack += (max(-float(nu.min()), 0.0) + 2 * error) * family.sum
+        # The kernels bound profiles from above: where rounding turned a change of slope negative,
+        # the largest of them bounds what was taken off too much.
+        negative = grid.extended(np.maximum(-nu, 0.0))
+        if negative.any():
+            gain = gain + convolve(family.top_hat[None], np.asarray(fft.rfft(negative)))[0]
+        # FFT rounding, and that of the changes of slope.
+        slack = 2 * fft_unit(grid.length) * (2 * total * family.sum + norm * family.norm)
+        slack += 2 * error * family.sum
         raised = np.maximum(gain, 0.0) * (1 + 1e-14) + slack
         new = (values + raised * grid.scale + 2 * family.beyond) * (1 + 4 * _UNIT)
         return np.minimum(new, 1.0)

@@ -71,10 +71,11 @@ class Adversary:
 def test_adaptive_adversaries_stay_below(weights, step):
     rng = np.random.default_rng(5)
     triples = [inscribed(a, b) for a in (1.57, 1.2, 0.9) for b in (0.0, 0.37, 0.7, 0.9, 1.2)]
+    triples += [(m, g2, g) for m, g, g2 in triples]
     triples += [tuple(ball(rng, 2) for _ in range(3)) for _ in range(8)]
     game = Adversary(weights, step.mu, triples)
     for steps in (2, 4):
-        profile = optimal_profile([(step, steps)], tolerance=0.02, interval=0.01)
+        profile = optimal_profile([(step, steps)], tolerance=0.02, interval=0.02)
         upper = profile.delta(-game.losses)
         middle = np.abs(game.losses) < 3.0
         best = game.play(steps, lambda table: table.max(axis=0))
@@ -97,7 +98,7 @@ def test_adaptive_adversaries_stay_below(weights, step):
 def test_the_two_extremes_certify_nothing():
     # Two steps, rate 1/2, mu 1, eps 0: the extremes reach 0.51662, intermediate triangles 0.52188.
     step = OptimalStep("fixed", 1.0, 0.5, mu=1.0)
-    profile = optimal_profile([(step, 2)], tolerance=2e-3, interval=5e-3)
+    profile = optimal_profile([(step, 2)], tolerance=4e-3, interval=1e-2)
     assert 0.52188 <= profile.delta(0.0) <= 0.5235
     assert 0.5164 <= profile.lower(0.0) <= 0.51663
     game = Adversary((0.5, 0.5, 0.0), 1.0, [inscribed(a, np.pi / 2 - a) for a in (np.pi / 2, 0.0)])
@@ -133,16 +134,16 @@ def test_no_mass_is_lost_at_small_noise():
         profile = optimal_profile([(step, count)], tolerance=0.02)
         exact = 1 - 0.9**count
         assert exact * (1 - 1e-6) <= profile.delta(0.0) <= exact * 1.02
-        assert profile.lower(0.0) >= 0.98 * exact
+        assert profile.lower(0.0) <= exact * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.9])
 @pytest.mark.parametrize("mu", [0.5, 1.5])
 def test_attained_profile_of_one_step_is_below_both_extremes_closed_forms(rate, mu):
     pair = OptimalStep("fixed", 1.0, rate, mu=mu).pair
-    grid = Grid(interval=0.01, window=600, reach=900)
+    grid = Grid(interval=0.002, window=1500, reach=5000)
     values = attain([(pair, 1)], grid)[::-1]
-    eps = grid.interval * np.arange(601)
+    eps = grid.interval * np.arange(1501)
     best = np.maximum(line_profile(rate, mu, True, eps), line_profile(rate, mu, False, eps))
     assert np.all(values <= best * (1 + 1e-12))
     assert np.all(values[:100] >= 0.97 * best[:100] - 1e-6)
@@ -184,11 +185,11 @@ def test_blocks_interpolate_between_composed_and_optimal():
 )
 @pytest.mark.parametrize("delta", [1e-3, 1e-5])
 def test_between_the_attack_and_the_composed_bound(step, count, delta):
-    found = epsilon_optimal([(step, count)], delta, tolerance=0.02, interval=None)
+    found = epsilon_optimal([(step, count)], delta, tolerance=0.04)
     bound = composed([(step, count)], delta)
     assert found.lower <= found.upper
     assert found.upper <= bound * 1.02
-    assert found.gap < 0.06
+    assert found.gap <= 0.04
 
 
 def test_small_delta_is_certified_by_tilting():
