@@ -38,8 +38,8 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-# 2^25 points: the work arrays of one composition stay below 2 GiB.
-MAX_POINTS = 1 << 25
+# 25 million points: the work arrays of one composition stay below 2 GiB.
+MAX_POINTS = 3 << 23
 _UNIT = 2.0**-53
 
 
