@@ -207,8 +207,18 @@ def test_phases_compose(shell: Shell, tmp_path: Path) -> None:
 def test_help_fits_and_its_example_runs(
     shell: Shell, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Examples name the repository's configs and may write a file beside them.
+    # Examples name the repository's configs and the user's files, and may write a file beside them.
     (tmp_path / "configs").symlink_to(Path(__file__).parent.parent / "configs")
+    face = {"image_id": 1, "category_id": 1, "bbox": [300, 200, 40, 50]}
+    (tmp_path / "instances.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "width": 640, "height": 480, "file_name": "1.jpg"}],
+                "annotations": [{"id": 1, **face}],
+                "categories": [{"id": 1, "name": "face"}],
+            }
+        )
+    )
     monkeypatch.chdir(tmp_path)
     status, out, _ = shell(name, "--help")
     assert status == 0
