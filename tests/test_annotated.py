@@ -62,7 +62,9 @@ def test_a_coarse_grid_only_rounds_up() -> None:
     base = plan()
     seen = np.random.default_rng(1).uniform(0.05, 0.9, 40)
     seen[7] = seen.max()
-    each = epsilons_at(base, seen, 1e-5)
+    # As many rungs as objects: each has its own number. (The rungs of two coarse grids need not
+    # be nested, so that one may be below the other here and above it there.)
+    each = epsilons_at(base, seen, 1e-5, resolution=40)
     coarse = epsilons_at(base, seen, 1e-5, resolution=6)
     assert (coarse >= each * (1 - 1e-9)).all()
     assert (coarse > each * 1.01).any()
