@@ -51,7 +51,7 @@ def read_annotations(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     source = Path(path)
     if not source.exists():
-        raise ValueError(f"annotations {source} do not exist")
+        raise ValueError(f"there is no annotation file {source}")
     found = _folder(source, format, image) if source.is_dir() else _file(source, format, image)
     if not len(found) and not found.outside:
         raise ValueError(f"annotations {source} hold no objects")
