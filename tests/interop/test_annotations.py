@@ -187,7 +187,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str, content: s
 
 
 def test_an_unreadable_path(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="do not exist"):
+    with pytest.raises(ValueError, match="no annotation file"):
         read_annotations(tmp_path / "none.json")
     with pytest.raises(ValueError, match="holds no"):
         read_annotations(tmp_path)
