@@ -203,6 +203,14 @@ def test_phases_compose(shell: Shell, tmp_path: Path) -> None:
     assert both["steps"] == 25 and both["epsilon"] > one["epsilon"]
 
 
+def test_the_largest_square_crop_needs_no_crop_to_start_from(shell: Shell) -> None:
+    free = [*GEOMETRY[:2], *GEOMETRY[4:], *RUN, "--for", "crop", "--epsilon", "3"]
+    result = shell.json("solve", *free)
+    assert result["crop"] == shell.json("solve", *free, "--crop", "505x505")["crop"]
+    oblong = shell.json("solve", *free, "--crop", "256x512")["crop"]
+    assert abs(2 * oblong[0] - oblong[1]) <= 1
+
+
 @pytest.mark.parametrize("name", sorted(cli.commands))
 def test_help_fits_and_its_example_runs(
     shell: Shell, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

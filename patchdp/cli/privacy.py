@@ -16,6 +16,7 @@ from patchdp.cli.settings import (
     Settings,
     any_plan,
     collect,
+    image_axes,
     one_plan,
     options,
     parse_fraction,
@@ -164,6 +165,9 @@ def solve(parameter: str, config: str | None, as_json: bool, **flags: Any) -> No
     settings = collect(config, flags)
     # What is solved for need not be given: any value is a start.
     starts: dict[str, Any] = {"noise_multiplier": 1.0, "steps": 1, "epochs": 1, "batch_size": 1}
+    if name == "crop":
+        require(settings, "image")
+        starts["crop"] = (1,) * image_axes(settings)  # without another shape, the largest square
     defaults = {name: starts[name]} if name in starts else {}
     if name in ("steps", "epochs"):
         settings = {k: v for k, v in settings.items() if k not in ("steps", "epochs")}

@@ -239,6 +239,12 @@ def require(settings: Settings, *names: str) -> None:
             raise ValueError(f"{name} is missing: give {flag} or put it into the config")
 
 
+def image_axes(settings: Settings) -> int:
+    """How many axes the images have."""
+    image = _image(settings["image"])
+    return len(image[0] if isinstance(image, list) else image)
+
+
 def crop_and_patch(settings: Settings) -> tuple[Any, RandomCrop, PrivatePatch]:
     """Image, crop and patch of the settings."""
     require(settings, "image", "crop", "patch")
