@@ -4,7 +4,7 @@
 >>> from patchdp.step import fixed_size_pair
 >>> grid = Grid(interval=0.01, window=400, reach=400)
 >>> values = attain([(fixed_size_pair(rate=0.5, mu=0.5), 1)], grid)
->>> 0.19 < values[-1] < 0.191463  # one step at loss 0 attains r (2 Phi(mu) - 1)
+>>> bool(0.19 < values[-1] < 0.191463)  # one step at loss 0 attains r (2 Phi(mu) - 1)
 True
 
 The two are `m = g'` and `m = g`: the pair whose losses have the heavy upper tail, and the same pair
@@ -14,6 +14,7 @@ Source: `docs/theory/optimal.md`, "The lower bound".
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -47,12 +48,12 @@ def _positions(pair: MixturePair, losses: Array) -> Array:
 def _below_lines(pair: MixturePair, grid: Grid) -> tuple[Array, Array]:
     """Gains of a discrete pair with losses on the grid and a profile below the true one.
 
-    For every `x` the line `P(X > x) - a Q(X > x)` is below the profile. One line is drawn for each
-    interval of the grid and each node takes the lower of its neighbours' lines.
+    For every `x` the line `P(X > x) - a Q(X > x)` is below the profile, and so is `(1 - a)_+`. One
+    of them is drawn over each interval of the grid, and each node takes the lower of its two.
     """
     h, n = grid.interval, grid.reach
-    middle = h * (np.arange(n) + 0.5)
-    nodes = h * np.arange(n + 1)
+    middle = np.asarray(h * (np.arange(n) + 0.5), dtype=np.float64)
+    nodes = np.asarray(h * np.arange(n + 1), dtype=np.float64)
     gains, shifts = np.array(pair.gains), np.array(pair.shifts)
     weights, means = np.array(pair.q_weights), np.array(pair.q_means)
 
@@ -63,25 +64,31 @@ def _below_lines(pair: MixturePair, grid: Grid) -> tuple[Array, Array]:
         advantage = spread @ gains
         return np.asarray(advantage * (1 - _RELATIVE_ERROR) - excess * tail * (1 + _RELATIVE_ERROR))
 
-    right_x, left_x = pair.position(middle), _positions(pair, np.asarray(middle, dtype=np.float64))
-    right_tail = special.ndtr(means - right_x[:, None]) @ weights
-    left_tail = special.ndtr(left_x[:, None] - means) @ weights
     # Gain at e^l above 1: G - (a - 1) Q(X > x); at e^-l below 1: G - (1 - a) Q(X <= x).
-    up, down = np.expm1(nodes), -np.expm1(-nodes)
-    right = np.zeros(n + 1)
-    right[1:n] = np.minimum(
-        line(right_x[:-1], up[1:n], right_tail[:-1]), line(right_x[1:], up[1:n], right_tail[1:])
+    def lowest(
+        at: Callable[[Array], Array], beyond: Callable[[Array], Array], excess: Array
+    ) -> Array:
+        near, far = np.zeros(n), np.zeros(n)
+        # A line falls outwards. Where the tangent in the middle ends below 0 the one at the end is
+        # drawn, and gain 0 where rounding leaves that below 0 too.
+        for losses in (middle, nodes[1:]):
+            x, todo = at(losses), far <= 0
+            tail = beyond(x[todo])
+            near[todo] = line(x[todo], excess[:-1][todo], tail)
+            far[todo] = line(x[todo], excess[1:][todo], tail)
+        near, far = np.where(far > 0, near, 0.0), np.maximum(far, 0.0)
+        return np.concatenate([near[:1], np.minimum(far[:-1], near[1:]), [0.0]])
+
+    right = lowest(
+        pair.position, lambda x: special.ndtr(means - x[:, None]) @ weights, np.expm1(nodes)
     )
-    left = np.zeros(n + 1)
-    left[1:n] = np.minimum(
-        line(left_x[:-1], down[1:n], left_tail[:-1]), line(left_x[1:], down[1:n], left_tail[1:])
+    left = lowest(
+        lambda losses: _positions(pair, losses),
+        lambda x: special.ndtr(x[:, None] - means) @ weights,
+        -np.expm1(-nodes),
     )
-    at_one = min(
-        float(line(right_x[:1], up[:1], right_tail[:1])[0]),
-        float(line(left_x[:1], down[:1], left_tail[:1])[0]),
-    )
-    right[0] = left[0] = max(at_one, 0.0)
-    gains_found = _convex_minorant(nodes, np.maximum(right, 0.0), np.maximum(left, 0.0))
+    right[0] = left[0] = min(right[0], left[0])
+    gains_found = _convex_minorant(nodes, right, left)
     return gains_found[n:], gains_found[n::-1]
 
 
@@ -113,7 +120,7 @@ def _convex_minorant(nodes: Array, right: Array, left: Array) -> Array:
             hull.pop()
         hull.append(i)
     result = gains.copy()
-    for j, i in zip(hull[:-1], hull[1:], strict=True):
+    for j, i in itertools.pairwise(hull):
         if i > j + 1:
             x, y = coordinates(j, i)
             between = np.arange(j + 1, i)
@@ -142,6 +149,7 @@ def attain(
     phases: Sequence[tuple[MixturePair, int]],
     grid: Grid,
     *,
+    ceiling: Array | float = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> Array:
     """Values `V(s)` on the grid that some adaptive adversary reaches, shape `(window + 1,)`.
@@ -149,6 +157,8 @@ def attain(
     Args:
       phases: The pair of each phase and its number of steps, in the order of the training.
       grid: The grid of losses.
+      ceiling: Upper bounds of the best adversary's value one kernel's reach to the right of every
+        node: what a unit of negative mass, left by rounding, could take away.
       progress: Called with the finished fraction.
     """
     total, done = sum(count for _, count in phases), 0
@@ -160,7 +170,7 @@ def attain(
         arrays = np.stack([grid.kernel(right, turned), grid.kernel(turned, right)])
         kernels = np.asarray(fft.rfft(arrays))
         size = float(np.abs(arrays).sum(axis=1).max())
-        norm = float(np.linalg.norm(arrays, axis=1).max())
+        norm, largest = float(np.linalg.norm(arrays, axis=1).max()), float(arrays.max())
         lost = max(
             _negative_mass(right, left, grid.interval),
             _negative_mass(turned, right * np.exp(-grid.offsets), grid.interval),
@@ -172,10 +182,11 @@ def attain(
             gain = rows[:, : grid.window + 1].max(axis=0)
             summed, length = float(np.abs(extended).sum()), float(np.linalg.norm(extended))
             slack = fft_unit(grid.length) * (2 * summed * size + length * norm) + 2 * error * size
-            lowered = gain * (1 - 1e-14) - slack
-            # Negative mass takes away at most the largest value within reach.
-            ahead = np.append(values, np.ones(grid.reach))[grid.reach :]
-            values = (values + lowered * grid.scale - lost * ahead) * (1 - 8 * _UNIT)
+            # Rounding is relative to the positive terms: the gain and what was taken off it.
+            off = summed - float(extended.sum())
+            slack += grid.rounding * off * largest
+            lowered = gain - grid.rounding * np.abs(gain) - slack
+            values = (values + lowered * grid.scale - lost * ceiling) * (1 - 8 * _UNIT)
             values = np.maximum(values, 0.0)
             values[0] = 0.0  # left of the grid nothing is claimed
             done += 1

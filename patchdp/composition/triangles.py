@@ -130,8 +130,9 @@ class Cell:
             d3 = 2 * math.sin(high_sum if high_sum < _HALF_PI else low_sum) * up
         d1, d2_least = min(2 * math.sin(a1) * up, 2.0), 2 * math.sin(b0) * down
         c1 = min(
-            d1 * d3 * min(math.cos(b0) * up, 1.0),
-            0.5 * (d1 * d1 + d3 * d3 - d2_least * d2_least) * up,
+            d1 * d3 * min(math.cos(b0) * up, 1.0) * up,
+            # Squares of at most 4 that cancel: their rounding is absolute.
+            0.5 * (d1 * d1 + d3 * d3 - d2_least * d2_least) + 32 * _UNIT,
             d1 * d3,
             d3 * d3,
         )
@@ -153,11 +154,11 @@ def _normal_mass(left: Array, right: Array) -> Array:
     )
 
 
-def _bins(shift: float, fineness: float) -> tuple[Array, Array]:
+def _bins(shift: float, fineness: float) -> tuple[Array, Array, float]:
     """Points `U_b` and probabilities that dominate `U = exp(shift z - shift^2/2)` convexly.
 
     Every bin's mass is shared between its two ends so that mass and mean are kept, which can only
-    raise the expectation of a convex function of `U`.
+    raise the expectation of a convex function of `U`. Last comes the mass below all of them.
     """
     width = min(fineness, 2 * fineness / shift)
     low, high = -16.0, 0.5 * shift + 2 * width  # beyond shift/2, U > 1 >= 1/a and nothing is left
@@ -174,23 +175,29 @@ def _bins(shift: float, fineness: float) -> tuple[Array, Array]:
     weights = np.zeros(len(edges))
     weights[1:] += above
     weights[:-1] += mass - above
-    # Below the lowest edge everything may sit at its worst, U = 0.
-    return np.append(log_u, -np.inf), np.append(weights, special.ndtr(low))
+    return log_u, weights, float(special.ndtr(low))
 
 
-def _threshold(log_k: Array, terms: list[tuple[Array, float]]) -> Array:
-    """The `x` with `sum_i exp(log_a_i + s_i x) = k`: Newton from the right on a convex function."""
+def _threshold(log_k: Array, terms: list[tuple[Array, float]]) -> tuple[Array, Array]:
+    """An `x` not left of the root of `sum_i exp(log_a_i + s_i x) = k`, and what is left of it.
+
+    Newton from the right on a convex function: it stays on that side. The second array is
+    `sum_i / k - 1` at `x`, at least 0.
+    """
     x = np.minimum.reduce([(log_k - log_a) / s for log_a, s in terms])
     if len(terms) == 1:
-        return np.asarray(x)
-    for _ in range(8):
+        return np.asarray(x), np.zeros_like(x)
+    for _ in range(40):
         parts = np.stack([log_a + s * x for log_a, s in terms])
         top = parts.max(axis=0)
         shares = np.exp(parts - top)
         total = shares.sum(axis=0)
         slope = sum(share * s for share, (_, s) in zip(shares, terms, strict=True)) / total
-        x = x - np.maximum(top + np.log(total) - log_k, 0.0) / slope
-    return np.asarray(x)
+        excess = np.maximum(top + np.log(total) - log_k, 0.0)
+        if np.fmax.reduce(excess, axis=None, initial=0.0) < 1e-7:
+            break
+        x = x - excess / slope
+    return np.asarray(x), np.expm1(np.minimum(excess, 1.0))
 
 
 def side_profile(
@@ -216,7 +223,7 @@ def side_profile(
     shift = mu * d3 * (1 + 4 * _UNIT)
     if shift == 0:
         return np.zeros(len(losses))
-    log_u, probability = _bins(shift, fineness)
+    log_u, probability, bottom = _bins(shift, fineness)
     v3 = shift * shift
     slope = min(c1 / (d3 * d3), 1.0)
     s1 = math.sqrt(max((mu * d1) ** 2 - slope * slope * v3, 0.0)) + _LEAST_DEVIATION * max(mu, 1e-3)
@@ -243,18 +250,20 @@ def side_profile(
             log_k = np.log(k)
             terms = []
             for weight, power, s in components:
-                drift = power * np.maximum(log_u, -1e300) + 0.5 * power * (1 - power) * v3
-                if power == 0:
-                    drift = np.zeros_like(log_u)
+                drift = power * log_u + 0.5 * power * (1 - power) * v3
                 terms.append((np.log(excess * weight) + drift, s))
-            x = _threshold(log_k, [(log_a - 0.5 * s * s, s) for log_a, s in terms])
-            # Only 0 - 0 in log space gives NaN: at loss 0 every U < 1 counts, beyond k = 0 none.
-            x = np.where(np.isnan(x), np.where(inside & (excess == 0), np.inf, -np.inf), x)
-            plus = k * special.ndtr(x)
+            x, past = _threshold(log_k, [(log_a - 0.5 * s * s, s) for log_a, s in terms])
+            # Only 0 - 0 in log space gives NaN; there the bound is k, which is 0 beyond U = 1/a.
+            unclear = np.isnan(x) | np.isnan(past)
+            x, past = np.where(unclear, np.inf, x), np.where(unclear, 0.0, past)
+            # Right of the root the integrand has become negative: at most -past * k each.
+            plus = k * special.ndtr(x) * (1 + past)
             minus = np.zeros_like(k)
             for log_a, s in terms:
                 part = np.exp(np.minimum(log_a, 700.0)) * special.ndtr(x - s)
-                minus += np.where(plus > 0, np.minimum(part, plus), 0.0)
-        plus_sum, minus_sum = plus @ probability, minus @ probability
+                minus += np.where((plus > 0) & ~unclear, np.minimum(part, plus), 0.0)
+        # Below all bins nothing is subtracted.
+        plus_sum = plus @ probability + weights.hit * bottom
+        minus_sum = minus @ probability
     value = np.maximum(plus_sum - minus_sum, 0.0) + _TERM_ERROR * (plus_sum + minus_sum)
     return np.asarray(np.minimum(value, weights.hit))

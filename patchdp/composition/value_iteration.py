@@ -3,7 +3,7 @@
 >>> from patchdp.composition.triangles import Weights
 >>> from patchdp.step import fixed_size_pair
 >>> step = StepBounds(Weights.fixed(0.5), 1.0, fixed_size_pair(rate=0.5, mu=1.0))
->>> grid = Grid(interval=0.05, window=160, reach=160)
+>>> grid = Grid(interval=0.05, window=160, reach=400)
 >>> values = iterate([(step, 1)], grid, tolerance=1e-2).values
 >>> round(float(values[-1]), 6)  # one step at loss 0: r (2 Phi(mu) - 1)
 0.341345
@@ -11,9 +11,8 @@
 `V(s)` is the largest delta at `eps = 0` that an adversary can still reach from accumulated loss
 `s`; after `k` steps `V(-eps)` is the privacy profile. With `u = e^s`, `u V` is convex, and the
 chord polygon through the grid is above it. Its expectation over one step, for the triangle with
-profile
-`h`, is `V(s_i) + sum_j nu_j g(j - i)`, with `nu_j` the polygon's change of slope at `s_j` and `g`
-what `h` adds to `(1 - a)_+`: one convolution of small positive numbers.
+profile `h`, is `V(s_i) + sum_j nu_j g(j - i)`, with `nu_j` the polygon's change of slope at `s_j`
+and `g` what `h` adds to `(1 - a)_+`: one convolution of small positive numbers.
 Source: `docs/theory/optimal.md`, "The dynamic programme on a grid" and "Rounding".
 """
 
@@ -108,6 +107,12 @@ class Grid:
         return np.exp(self.tilt * self.losses)
 
     @cached_property
+    def rounding(self) -> float:
+        """Relative rounding of one term `nu_j g(j - i)`: powers of e with these exponents."""
+        exponents = 2 * self.tilt * self.window + 4 * (1 + self.tilt) * self.reach
+        return 2 * _UNIT * (exponents * self.interval + 16)
+
+    @cached_property
     def _mirror(self) -> tuple[Array, int]:
         n = min(self.reach, self.window)
         losses = self.interval * np.arange(1, n + 1)
@@ -176,6 +181,13 @@ class _Family:
         while nodes[-1] < n:
             nodes.append(min(n, max(nodes[-1] + 1, int(nodes[-1] * 1.05))))
         self._nodes = np.array(nodes)
+        # Shares of the two nodes around each point, for chords in `a`.
+        every = np.arange(n + 1)
+        self._left = np.clip(np.searchsorted(self._nodes, every, "right") - 1, 0, len(nodes) - 2)
+        before = grid.interval * (every - self._nodes[self._left])
+        after = grid.interval * (self._nodes[self._left + 1] - every)
+        self._upper_share = np.expm1(before) / np.expm1(before + after)
+        self._lower_share = np.exp(before) * np.expm1(after) / np.expm1(before + after)
         self.top = np.asarray(
             np.exp(step.largest.log_delta(grid.offsets)) * (1 + _CLOSED_FORM_ERROR)
         )
@@ -211,8 +223,8 @@ class _Family:
         else:
             # Between its nodes a convex function of `a` is below its chord.
             coarse = side_profile(step.weights, step.mu, cell, losses[self._nodes], fineness=0.1)
-            a = np.expm1(losses)
-            side = np.interp(a, a[self._nodes], coarse) * (1 + 8 * _UNIT)
+            side = coarse[self._left] * self._lower_share
+            side = (side + coarse[self._left + 1] * self._upper_share) * (1 + 64 * _UNIT)
         side = np.minimum(side, self.top)
         self._sides[cell] = side
         return side
@@ -346,8 +358,10 @@ class _Iteration:
         # FFT rounding, and that of the changes of slope.
         slack = 2 * fft_unit(grid.length) * (2 * total * family.sum + norm * family.norm)
         slack += 2 * error * family.sum
-        raised = np.maximum(gain, 0.0) * (1 + 1e-14) + slack
-        new = (values + raised * grid.scale + 2 * family.beyond) * (1 + 4 * _UNIT)
+        raised = np.maximum(gain, 0.0) * (1 + grid.rounding) + slack
+        # The positive changes of slope add up to at most 1 plus the negative ones.
+        beyond = family.beyond * (1 + 2 * float(np.sum(np.maximum(-nu, 0.0) * grid.scale)))
+        new = (values + raised * grid.scale + beyond) * (1 + 8 * _UNIT)
         return np.minimum(new, 1.0)
 
 

@@ -8,8 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from adversary import ball, inscribed, line_profile, step_law
+from adversary import ball, hockey_stick, inscribed, line_profile, step_law
 
+from patchdp.composition import attained
 from patchdp.composition.attained import attain
 from patchdp.composition.certify import epsilon_upper
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal, optimal_profile
@@ -74,7 +75,7 @@ def test_adaptive_adversaries_stay_below(weights, step):
     triples += [(m, g2, g) for m, g, g2 in triples]
     triples += [tuple(ball(rng, 2) for _ in range(3)) for _ in range(8)]
     game = Adversary(weights, step.mu, triples)
-    for steps in (2, 4):
+    for steps in (2, 3):
         profile = optimal_profile([(step, steps)], tolerance=0.02, interval=0.02)
         upper = profile.delta(-game.losses)
         middle = np.abs(game.losses) < 3.0
@@ -93,6 +94,39 @@ def test_adaptive_adversaries_stay_below(weights, step):
 
             values = game.play(steps, scattered)
             assert np.all(values[middle] <= upper[middle] * (1 + 2e-4) + 1e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(
+    ("weights", "step"),
+    [
+        ((0.3, 0.7, 0.0), OptimalStep("fixed", 1.0, 0.3, mu=0.8)),
+        ((0.12, 0.28, 0.6), OptimalStep("poisson", 0.4, 0.3, mu=1.2)),
+    ],
+)
+def test_no_triple_of_points_beats_one_step(weights, step, dim):
+    rng = np.random.default_rng(dim)
+    upper = optimal_profile([(step, 1)], tolerance=0.02).delta(EPSILONS)
+    for _ in range(60):
+        m, g, g2 = (ball(rng, dim) for _ in range(3))
+        truth = hockey_stick(weights, step.mu, m, g, g2, EPSILONS)
+        assert np.all(truth <= upper * (1 + 1e-4) + 1e-7)
+
+
+@pytest.mark.parametrize(("rate", "mu"), [(0.3, 0.05), (0.02, 0.5), (0.6, 1.5), (1.0, 0.3)])
+@pytest.mark.parametrize("interval", [0.003, 0.03, 0.1, 0.4])
+def test_lower_kernels_are_below_the_profile_between_nodes_too(rate, mu, interval):
+    pair = OptimalStep("fixed", 1.0, rate, mu=mu).pair
+    grid = Grid(interval, window=10, reach=max(round(2 / interval), 4))
+    right, left = attained._below_lines(pair, grid)
+    a = np.exp(grid.offsets)
+    loss = np.linspace(0, grid.offsets[-1], 3001)
+    truth = pair.delta(loss)
+    assert np.all(np.interp(np.exp(loss), a, right) <= truth * (1 + 1e-9) + 1e-300)
+    # Below a = 1: gain over 1 - a, a chord in a.
+    turned = line_profile(rate, mu, False, loss[1:]) if rate < 1 else truth[1:]
+    chord = np.interp(np.exp(-loss[1:]), 1 / a[::-1], left[::-1])
+    assert np.all(chord * np.exp(loss[1:]) <= turned * (1 + 1e-9) + 1e-14)
 
 
 def test_the_two_extremes_certify_nothing():
@@ -214,7 +248,7 @@ def test_monotone_in_every_parameter():
 
     def upper(scheme, rate, inclusion, mu, steps, delta):
         step = OptimalStep(scheme, rate, inclusion, mu)
-        return epsilon_optimal([(step, steps)], delta, tolerance=0.02, interval=0.01).upper
+        return epsilon_optimal([(step, steps)], delta, tolerance=0.04, interval=0.03).upper
 
     for scheme in ("fixed", "poisson"):
         smallest = upper(scheme, **base)

@@ -76,6 +76,37 @@ def test_one_triangle_is_sharp():
         np.testing.assert_allclose(upper, truth, rtol=2e-3)
 
 
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_lifting_to_the_circle_lowers_no_entry(dim):
+    # The step of the proof that holds for Poisson batches too, where the origin is a fourth point.
+    rng = np.random.default_rng(dim)
+    for _ in range(2000):
+        m, g, g2 = (ball(rng, dim) * rng.choice([1.0, rng.random()]) for _ in range(3))
+        alpha, beta = math.acos(np.clip(g @ m, -1, 1)), math.acos(np.clip(g2 @ m, -1, 1))
+        new_m = np.array([1.0, 0.0])
+        new_g = np.array([math.cos(alpha), math.sin(alpha)])
+        new_g2 = np.array([math.cos(beta), -math.sin(beta)])
+        for at, other, new_at, new_other in ((g, g2, new_g, new_g2), (g2, g, new_g2, new_g)):
+            old = np.stack([other, m, 0 * m]) - at
+            new = np.stack([new_other, new_m, 0 * new_m]) - new_at
+            assert np.all(old @ old.T <= new @ new.T + 1e-9)
+
+
+@given(st.floats(0, math.pi / 2), st.floats(0, 1))
+def test_a_right_angle_covers_every_obtuse_one(a, share):
+    b = share * (math.pi / 2 - a)
+    if math.sin(a + b) < 1e-9:
+        return
+    right = math.atan2(math.sqrt(math.sin(a) * math.cos(b)), math.sqrt(math.cos(a) * math.sin(b)))
+    for old, new in (
+        (Cell(a, a, b, b), (right, math.pi / 2 - right)),
+        (Cell(b, b, a, a), (math.pi / 2 - right, right)),
+    ):
+        bound = Cell(new[0], new[0], new[1], new[1]).entries(acute=False)
+        for x, y in zip(old.entries(acute=False), bound, strict=True):
+            assert x <= y + 1e-12
+
+
 @given(st.lists(st.floats(-1, 1), min_size=9, max_size=9), st.integers(2, 3))
 @settings(max_examples=300, deadline=None)
 def test_every_triangle_is_covered_entry_by_entry(numbers, dim):
