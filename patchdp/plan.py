@@ -388,7 +388,9 @@ class Composition(Guarantee):
 
     def image_level(self) -> Composition:
         """The same phases when the whole image is private."""
-        return Composition(tuple(plan.image_level() for plan in self.plans))
+        # One size for all phases; each may have its own worst one.
+        size = self.plans[0].inclusion.worst_image
+        return Composition(tuple(plan.replace(image=size).image_level() for plan in self.plans))
 
     def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
         """These phases as one event for one engine of dp-accounting.

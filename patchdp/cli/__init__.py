@@ -14,6 +14,7 @@ from patchdp.cli.audit import audit
 from patchdp.cli.compare import compare
 from patchdp.cli.inclusion import inclusion
 from patchdp.cli.privacy import epsilon, noise, solve
+from patchdp.cli.report import report
 from patchdp.cli.sweep import sweep
 
 __all__ = ["cli", "main"]
@@ -28,7 +29,7 @@ def cli() -> None:
     """How private a patch of an image is when training on random crops."""
 
 
-for command in (inclusion, epsilon, noise, solve, compare, sweep, score_annotations, audit):
+for command in (inclusion, epsilon, noise, solve, compare, sweep, score_annotations, report, audit):
     cli.add_command(command)
 
 

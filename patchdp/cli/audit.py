@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -25,23 +23,6 @@ from patchdp.report.audit import numpy_crops, torchvision_crops
 __all__ = ["audit"]
 
 _CROPS = {"numpy": numpy_crops, "torchvision": torchvision_crops}
-
-
-def _progress() -> Callable[[float], None] | None:
-    """A line on the terminal that counts up; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-    shown = -1
-
-    def show(share: float) -> None:
-        nonlocal shown
-        percent = int(100 * share)
-        if percent != shown:
-            shown = percent
-            end = "\n" if share >= 1 else ""
-            click.echo(f"\rsimulated {percent:3d} %{end}", err=True, nl=False)
-
-    return show
 
 
 @click.command(
@@ -102,7 +83,7 @@ def audit(
         confidence=float(parse_fraction("confidence", confidence)),
         seed=seed,
         crops=_CROPS[crops],
-        progress=_progress(),
+        progress=output.progress("simulated"),
     )
     if as_json:
         output.dump(
@@ -121,7 +102,7 @@ def audit(
         ["delta", "attained", "certified", "true positives", "false positives"],
         [
             [
-                f"{point.delta:g}",
+                output.exactly(point.delta),
                 output.at_least(point.epsilon_lower, 4),
                 output.at_most(point.epsilon_upper, 4),
                 f"{point.true_positive_rate:.3%}",

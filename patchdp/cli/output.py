@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import click
 
-__all__ = ["at_least", "at_most", "dump", "example", "paragraph", "table"]
+from patchdp.report.rounding import at_least, at_most, exactly
+
+__all__ = [
+    "at_least",
+    "at_most",
+    "dump",
+    "exactly",
+    "example",
+    "paragraph",
+    "progress",
+    "table",
+]
 
 
 def _plain(value: Any) -> Any:
@@ -51,22 +62,6 @@ def paragraph(text: str, *, bullet: str = "") -> None:
     )
 
 
-def _digits(value: float, digits: int, rounding: str) -> str:
-    if math.isinf(value):
-        return "inf"
-    return f"{float(Context(digits, rounding).create_decimal_from_float(value)):.{digits}g}"
-
-
-def at_most(value: float, digits: int = 6) -> str:
-    """An upper bound in a few digits, rounded up: what is printed is still a bound."""
-    return _digits(value, digits, ROUND_CEILING)
-
-
-def at_least(value: float, digits: int = 6) -> str:
-    """A lower bound in a few digits, rounded down."""
-    return _digits(value, digits, ROUND_FLOOR)
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns: the first to the left, the others to the right."""
     lines = [list(header), *(list(row) for row in rows)]
@@ -77,3 +72,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo("  ".join(cells).rstrip())
         if number == 0:
             click.echo("  ".join("-" * width for width in widths))
+
+
+def progress(label: str) -> Callable[[float], None] | None:
+    """A line on the terminal that counts up to 100 %; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+    shown = -1
+
+    def show(share: float) -> None:
+        nonlocal shown
+        percent = int(100 * share)
+        if percent != shown:
+            shown = percent
+            end = "\n" if share >= 1 else ""
+            click.echo(f"\r{label} {percent:3d} %{end}", err=True, nl=False)
+
+    return show

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
 from typing import Any
 
@@ -24,15 +23,16 @@ from patchdp.cli.settings import (
     sampling_name,
 )
 from patchdp.geometry import RandomCrop
-from patchdp.guarantee import METHODS, Method, Progress
+from patchdp.guarantee import METHODS, Method
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.statement import assumptions
 from patchdp.solve import PARAMETERS
 
-__all__ = ["epsilon", "noise", "solve"]
+__all__ = ["epsilon", "method_of", "noise", "solve"]
 
 
-def _method(settings: Settings) -> Method:
+def method_of(settings: Settings) -> Method:
+    """The engine that the settings name, by default `pld`."""
     name = settings.get("method", "pld")
     for method in METHODS:
         if name == method:
@@ -41,7 +41,8 @@ def _method(settings: Settings) -> Method:
 
 
 def _result(plan: TrainingPlan | Composition, delta: Fraction, method: Method) -> dict[str, Any]:
-    bounds = plan.epsilon_bounds(delta, method=method, progress=_progress())
+    progress = output.progress("optimal composition")
+    bounds = plan.epsilon_bounds(delta, method=method, progress=progress)
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     first = plans[0]
     rates = [float(p.effective_sampling_probability) for p in plans]
@@ -70,9 +71,8 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
     if headline:
         click.echo(headline)
     # Rounded up at the sixth digit: what is printed is still a bound.
-    click.echo(
-        f"epsilon    {output.at_most(result['epsilon'])}   (delta {result['delta']:g}, certified)"
-    )
+    at = output.exactly(result["delta"])
+    click.echo(f"epsilon    {output.at_most(result['epsilon'])}   (delta {at}, certified)")
     if result["epsilon_lower"] is not None:
         click.echo(
             f"at least   {output.at_least(result['epsilon_lower'])}   (a training that attains it)"
@@ -83,18 +83,6 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
     click.echo("\nThis holds if:")
     for line in result["assumptions"]:
         output.paragraph(line, bullet="  - ")
-
-
-def _progress() -> Progress | None:
-    """A line on the terminal that counts up; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(share: float) -> None:
-        end = "\n" if share >= 1 else ""
-        click.echo(f"\roptimal composition {share:4.0%}{end}", err=True, nl=False)
-
-    return show
 
 
 @click.command(
@@ -108,7 +96,7 @@ def _progress() -> Progress | None:
 def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     """Certified patch-level epsilon of a training."""
     settings = collect(config, flags)
-    method = _method(settings)
+    method = method_of(settings)
     require(settings, "delta")
     delta = parse_fraction("delta", settings["delta"])
     _show(_result(any_plan(settings), delta, method), as_json)
@@ -117,7 +105,7 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
 def _solved(
     settings: Settings, parameter: str, **defaults: Any
 ) -> tuple[TrainingPlan, dict[str, Any]]:
-    method = _method(settings)
+    method = method_of(settings)
     require(settings, "epsilon", "delta")
     if settings.get("phase"):
         raise ValueError("a config with phases has no single value to solve for; give one phase")
