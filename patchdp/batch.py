@@ -77,7 +77,12 @@ def epsilons(
     groups: dict[int, list[int]] = {}
     phases = [plan.phases for plan in rows]
     for i, found in enumerate(phases):
-        groups.setdefault(len(found), []).append(i)
+        if rows[i].one_image[1] == 1:
+            groups.setdefault(len(found), []).append(i)
+        elif method == "exact":  # two curves each: see composition/group.py
+            result[i] = rows[i].epsilon(float(deltas[i]), method=method)
+        else:
+            result[i] = rows[i].estimated_epsilon(logs[i])
     for count, members in groups.items():
         if count:
             result[members] = _answers(many, [phases[i] for i in members], logs[members], members)

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import certify, exact
 from patchdp.composition.tradeoff import tradeoff
 from patchdp.guarantee import check_delta
 
@@ -38,6 +37,8 @@ class Goal(ABC):
     name: str
     target: float
     slack: float = 2e-3
+    costly: bool = False
+    """Whether `certified` takes so long that `rough` should steer the search first."""
 
     @abstractmethod
     def estimate(self, plan: TrainingPlan) -> float:
@@ -46,6 +47,10 @@ class Goal(ABC):
     @abstractmethod
     def certified(self, plan: TrainingPlan) -> float:
         """An upper bound on the risk, proved."""
+
+    def rough(self, plan: TrainingPlan) -> float:
+        """About what `certified` would return, in less time."""
+        return self.certified(plan)
 
     def describe(self, risk: float) -> str:
         """The risk in words."""
@@ -63,27 +68,26 @@ class _Epsilon(Goal):
     def slack(self) -> float:  # type: ignore[override]
         return _SLACK[self.method]
 
+    @property
+    def costly(self) -> bool:  # type: ignore[override]
+        return self.method == "optimal"
+
     def estimate(self, plan: TrainingPlan) -> float:
-        if not plan.phases:
-            return math.inf if plan.noiseless else 0.0
-        log_delta = check_delta(self.delta)
-        try:
-            return float(exact.epsilon_estimate(plan.phases, np.array(log_delta)))
-        except exact.ExactEngineError:
-            return certify.epsilon_upper(plan.phases, log_delta=log_delta, tolerance=1e-2).value
+        return plan.estimated_epsilon(check_delta(self.delta))
 
     def certified(self, plan: TrainingPlan) -> float:
         return plan.epsilon(self.delta, method=self.method)
 
+    def rough(self, plan: TrainingPlan) -> float:
+        if self.method != "optimal":
+            return self.certified(plan)
+        # Coarse bounds lie about as far to either side of the fine one.
+        lower, upper = plan.epsilon_bounds(self.delta, method="optimal", tolerance=4e-2)
+        return upper if lower is None else math.sqrt(lower * upper)
+
 
 def _estimated_deltas(plan: TrainingPlan, epsilon: Array) -> Array:
-    if not plan.phases:
-        return np.full(epsilon.shape, float(plan.noiseless))
-    try:
-        logs = exact.log_delta_estimate(plan.phases, epsilon)
-    except exact.ExactEngineError:
-        logs = certify.log_delta_upper(plan.phases, epsilon=epsilon, tolerance=1e-2)
-    return np.minimum(np.exp(logs), 1.0)
+    return np.minimum(np.exp(plan.estimated_log_delta(epsilon)), 1.0)
 
 
 @dataclass(frozen=True)

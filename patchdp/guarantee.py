@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
 from patchdp.composition import certify, exact, pld, rdp, tradeoff
+from patchdp.composition.group import group_epsilon, group_log_delta
 from patchdp.composition.masses import loss_masses
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
+from patchdp.composition.tilted import GridTooLarge
 from patchdp.step.profile import StepProfile
 
 __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
@@ -23,6 +26,8 @@ __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
 Array = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["pld", "exact", "rdp", "optimal"]
 METHODS: tuple[Method, ...] = ("pld", "exact", "rdp", "optimal")
+# Logarithm of the smallest positive float.
+_LEAST_LOG = -745.0
 Progress: TypeAlias = Callable[[float], None]
 
 
@@ -56,6 +61,44 @@ def check_delta(delta: object) -> float:
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
 
+Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
+
+
+def _estimated(phases: Phases, log_delta: float) -> float:
+    try:
+        return float(exact.epsilon_estimate(phases, np.array(log_delta)))
+    except exact.ExactEngineError:
+        return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=1e-2).value
+
+
+def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
+    try:
+        return np.asarray(exact.log_delta_estimate(phases, epsilon))
+    except exact.ExactEngineError:
+        return certify.log_delta_upper(phases, epsilon=epsilon, tolerance=1e-2)
+
+
+def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
+    if method == "exact":
+        return float(exact.epsilon_upper(phases, np.array(log_delta)))
+    try:
+        reference = float(exact.epsilon_estimate(phases, np.array(log_delta)))
+    except exact.ExactEngineError:
+        reference = None
+    return certify.epsilon_upper(
+        phases, log_delta=log_delta, tolerance=tolerance, reference=reference
+    ).value
+
+
+def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
+    logs = rdp.log_delta(phases, epsilon)
+    # What is below every float anyway need not be composed.
+    near = logs > _LEAST_LOG
+    if np.any(near):
+        logs[near] = np.minimum(logs[near], certify.log_delta_upper(phases, epsilon=epsilon[near]))
+    return logs
+
+
 class Guarantee(ABC):
     """What any composition of steps can be asked."""
 
@@ -78,6 +121,11 @@ class Guarantee(ABC):
     @abstractmethod
     def optimal_steps(self) -> tuple[tuple[OptimalStep, int], ...] | None:
         """The steps in their order as optimal composition takes them; None where it cannot."""
+
+    @property
+    @abstractmethod
+    def one_image(self) -> tuple[Guarantee, int]:
+        """The same run where a person is in one image only, and in how many one may be here."""
 
     @overload
     def epsilon(
@@ -136,16 +184,27 @@ class Guarantee(ABC):
             return math.inf if self.noiseless else 0.0
         if method == "rdp":
             return rdp.epsilon(self.phases, math.exp(log_delta))
-        if method == "exact":
-            return float(exact.epsilon_upper(self.phases, np.array(log_delta)))
         if method == "optimal":
             return self._optimal(delta, tolerance, progress).upper
-        return certify.epsilon_upper(
-            self.phases,
-            log_delta=log_delta,
-            tolerance=_checks.positive("tolerance", 1e-3 if tolerance is None else tolerance),
-            reference=self._reference(log_delta),
-        ).value
+        allowed = _checks.positive("tolerance", 1e-3 if tolerance is None else tolerance)
+        return self._composed(log_delta, method, allowed)
+
+    def _composed(self, log_delta: float, method: Method, tolerance: float) -> float:
+        """By masses or inversion; for several images per person, group privacy holds as well."""
+        joint = _certified(self.phases, log_delta, method, tolerance)
+        one, images = self.one_image
+        if images == 1:
+            return joint
+        try:
+            return group_epsilon(
+                lambda each: _certified(one.phases, each, method, tolerance),
+                lambda each: _estimated(one.phases, each),
+                images=images,
+                log_delta=log_delta,
+                below=joint,
+            )
+        except (exact.ExactEngineError, GridTooLarge):
+            return joint  # which holds whatever the other bound would say
 
     def _optimal(
         self, delta: float | Fraction, tolerance: float | None, progress: Progress | None
@@ -162,11 +221,27 @@ class Guarantee(ABC):
         )
         return Bounds(found.lower, min(found.upper, self.epsilon(delta)))
 
-    def _reference(self, log_delta: float) -> float | None:
-        try:
-            return float(exact.epsilon_estimate(self.phases, np.array(log_delta)))
-        except exact.ExactEngineError:
-            return None
+    def estimated_epsilon(self, log_delta: float) -> float:
+        """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
+        if not self.phases:
+            return math.inf if self.noiseless else 0.0
+        joint = _estimated(self.phases, log_delta)
+        one, images = self.one_image
+        if images == 1:
+            return joint
+        curve = functools.partial(_estimated, one.phases)
+        return group_epsilon(curve, curve, images=images, log_delta=log_delta, below=joint)
+
+    def estimated_log_delta(self, epsilon: Array) -> Array:
+        """Logs of deltas by the exact engine's estimate, which certifies nothing."""
+        if not self.phases:
+            return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
+        joint = _estimated_log_delta(self.phases, epsilon)
+        one, images = self.one_image
+        if images == 1:
+            return joint
+        curve = functools.partial(_estimated_log_delta, one.phases)
+        return np.minimum(joint, group_log_delta(curve, epsilon, images))
 
     @overload
     def delta(self, epsilon: float, *, method: Method = "pld") -> float: ...
@@ -190,10 +265,13 @@ class Guarantee(ABC):
             raise ValueError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
         if not self.phases:
             logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
-        elif method == "exact":
-            logs = exact.log_delta_upper(self.phases, eps)
         else:
-            logs = certify.log_delta_upper(self.phases, epsilon=eps)
+            curve = exact.log_delta_upper if method == "exact" else _certified_log_delta
+            logs = curve(self.phases, eps)
+            one, images = self.one_image
+            if images > 1:
+                alone = functools.partial(curve, one.phases)
+                logs = np.minimum(logs, group_log_delta(alone, eps, images))
         values = np.where(np.isneginf(logs), 0.0, np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0))
         return float(values) if scalar else np.asarray(values)
 

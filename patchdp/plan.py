@@ -243,6 +243,12 @@ class TrainingPlan(Guarantee):
         return self.inclusion.attained and plain and together
 
     @property
+    def one_image(self) -> tuple[TrainingPlan, int]:
+        if self.images_per_person == 1:
+            return self, 1
+        return self.replace(images_per_person=1), self.images_per_person
+
+    @property
     def phases(self) -> tuple[tuple[StepProfile, int], ...]:
         if self.inclusion.probability == 0 or self.noise_multiplier == 0:
             return ()
@@ -355,6 +361,13 @@ class Composition(Guarantee):
                     f"phases of one training must have the same {name}, got "
                     + " and ".join(sorted(map(repr, values)))
                 )
+
+    @property
+    def one_image(self) -> tuple[Composition, int]:
+        images = self.plans[0].images_per_person
+        if images == 1:
+            return self, 1
+        return Composition(tuple(plan.one_image[0] for plan in self.plans)), images
 
     @property
     def phases(self) -> tuple[tuple[StepProfile, int], ...]:

@@ -94,6 +94,48 @@ def test_at_epsilon_0_never_above_group_privacy(
     assert group.delta(0.0) <= min(images * one.delta(0.0), 1) * (1 + 1e-9)
 
 
+def chain(one: float, epsilon: float, images: int) -> float:
+    """Group privacy: delta of `images` images at `images * epsilon` from that of one at epsilon."""
+    return one * sum(math.exp(j * epsilon) for j in range(images))
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from([pdp.Poisson(1, 50), pdp.Poisson(7, 20), pdp.FixedSize(1, 50),
+                     pdp.FixedSize(7, 20)]),
+    st.sampled_from([2.0, 5.0, 100.0]), st.integers(2, 4), st.sampled_from([1, 10, 100]),
+    st.sampled_from([1e-2, 1e-5, 1e-9]),
+)  # fmt: skip
+def test_never_above_group_privacy(
+    sampling: Any, noise: float, images: int, steps: int, delta: float
+) -> None:
+    one = plan(sampling=sampling, noise_multiplier=noise, steps=steps)
+    group = one.replace(images_per_person=images)
+    each = one.epsilon(delta)
+    promised = chain(one.delta(each), each, images)
+    assert group.delta(images * each) <= promised * (1 + 1e-3)
+    if promised < 1:
+        assert group.epsilon(promised) <= images * each * (1 + 5e-3)
+
+
+def test_group_privacy_is_the_better_bound_under_weak_sampling() -> None:
+    one = plan(
+        sampling=pdp.FixedSize(40, 2000), noise_multiplier=2.0, crop=pdp.RandomCrop((12, 12))
+    )
+    group = one.replace(images_per_person=3)
+    # The mixture of amplified pairs alone: 7.7; the chain: three times 1.62.
+    assert 4.85 < group.epsilon(1e-6) < 4.87
+    assert group.epsilon(1e-6, method="exact") == pytest.approx(group.epsilon(1e-6), rel=3e-3)
+    each = group.epsilon(1e-6) / 3
+    assert chain(one.delta(each), each, 3) == pytest.approx(1e-6, rel=0.05)
+    found = pdp.epsilons([one, group], 1e-6, method="exact_estimate")
+    assert found[1] == pytest.approx(4.858, abs=0.003)
+    solved = group.solve("noise_multiplier", epsilon=2.0, delta=1e-6)
+    assert 1.99 < solved.epsilon(1e-6) <= 2.0
+    both = group + group.replace(noise_multiplier=3.0, steps=5)
+    assert group.epsilon(1e-6) < both.epsilon(1e-6) < 1.5 * group.epsilon(1e-6)
+
+
 def divergence(
     p: list[tuple[float, Array]], q: list[tuple[float, Array]], epsilon: float, step: float = 0.1
 ) -> float:
