@@ -59,6 +59,8 @@ def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
     aim, met, missed = target, 0.0, math.inf
     best: TrainingPlan | None = None
     tried: list[TrainingPlan] = []
+    if goal.costly:
+        aim = _steered(lambda aim: goal.rough(searches[parameter](plan, aim, goal)), goal)
     for _ in range(_ROUNDS):
         found = searches[parameter](plan, aim, goal)
         if found in tried:
@@ -82,6 +84,19 @@ def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
     if best is None:
         raise ValueError(f"no {parameter} could be certified for {goal.describe(target)}")
     return best
+
+
+def _steered(rough: Callable[[float], float], goal: Goal) -> float:
+    """An aim at which the quicker estimate is a little below the target."""
+    aim = goal.target
+    for _ in range(2):
+        reached = rough(aim)
+        if reached <= 0:
+            break
+        aim *= goal.target / reached * (1 - goal.slack / 2)
+        if abs(reached / goal.target - 1) < goal.slack:
+            break
+    return aim
 
 
 def _round_noise(value: float) -> float:
