@@ -347,6 +347,8 @@ class Composition(Guarantee):
 
     Args:
       plans: The phases; they share image, patch and images per person.
+
+    Source: `docs/theory.md`, "Many steps" (Theorem 17).
     """
 
     plans: tuple[TrainingPlan, ...]

@@ -47,6 +47,8 @@ def privacy_loss_distribution(phases: Sequence[tuple[LossMasses, int]]) -> Priva
 
     Args:
       phases: Discretised steps with one interval, and how often each is applied.
+
+    Source: `docs/theory.md`, "Google's engine" (Theorem 22).
     """
     total: PrivacyLossDistribution | None = None
     for masses, count in phases:

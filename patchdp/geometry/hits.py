@@ -75,8 +75,8 @@ worst_image=(640, 480), attained=True)
     Raises:
         ValueError: numbers of axes that differ, a patch or a crop that does not fit the image.
 
-    Source: counting as in arXiv:2603.24695, here per axis and at every position; see the
-    section on geometry in docs/theory.md.
+    Source: counting as in arXiv:2603.24695, here per axis and at every position; see
+    `docs/theory.md`, "Geometry" (Theorem 1, Theorem 2, Theorem 3).
     """
     sizes = as_images(image)
     if len(sizes) == 1:

@@ -98,6 +98,8 @@ class AxisWindows(Windows):
         length: pixels in a window.
         first: smallest first pixel of a window.
         last: largest first pixel of a window.
+
+    Source: `docs/theory.md`, "Geometry" (Theorem 1).
     """
 
     length: int

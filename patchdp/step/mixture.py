@@ -45,6 +45,8 @@ class MixturePair:
       shifts: Their distances from the centre in noise standard deviations, above 0.
       q_weights, q_means: The mixture `Q`; every mean is at most 0.
       p_weights, p_means: The mixture `P`, the same as `Q` plus the differences.
+
+    Source: `docs/theory.md`, "Gaussian mixtures": Theorem 11 and Theorem 12, by Theorem 10.
     """
 
     gains: tuple[float, ...]

@@ -42,6 +42,8 @@ class StepProfile:
       parts: Pairs `(weight, pair)`; the weights sum to 1 (one part in the ordinary case).
       attainable: Whether the single pair of `parts` is a real execution, so that it also gives a
         lower bound on any valid epsilon.
+
+    Source: `docs/theory.md`, "Symmetry of profiles" (Theorem 7).
     """
 
     parts: tuple[tuple[float, MixturePair], ...]
