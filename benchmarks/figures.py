@@ -5,11 +5,10 @@ calibrated noise against epsilon for Cityscapes and A2D2. Each picture has a CSV
 
     python -m benchmarks figures [--out notebooks/figures] [--jobs 2]
 
-Every point is a certified upper bound: by the exact engine with its error bar or, where that bar is
-too wide, by the default engine. A point further from the exact engine's value than 1e-3, relative
-or (for epsilons below 1) absolute, stops the run. Where the exact engine has no value at all (fewer
-than about 0.1 effective participations in the whole training) the column `exact` is empty. One
-point in 40 is certified a second time, by the other engine.
+Every point is a certified upper bound by the default engine. A point further from the exact
+engine's value than 1e-3, relative or (for epsilons below 1) absolute, stops the run. One point in
+40 is certified a second time, by the exact engine with its error bar. Where the exact engine has no
+value the column `exact` is empty, and the bound may be up to half above the best one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CLIP = 2.0
 NOISE = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]  # standard deviations at clipping norm 2
 FEW = [1.0, 2.0, 4.0]
 DELTA = 1e-5
-DELTAS = [0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-7, 1e-9]
+DELTAS = [0.1, 1e-2, 1e-3, 1e-5, 1e-7, 1e-9]
 TARGETS = [1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100]
 TOLERANCE = 1e-3
 BATCH, DATASET, EPOCHS = 100, 100_000, 100
@@ -169,20 +168,22 @@ def reference(found: pdp.TrainingPlan, delta: float | Fraction) -> float | None:
 def certify(found: pdp.TrainingPlan, delta: float | Fraction, *, twice: bool) -> Row:
     """A certified epsilon and the exact engine's value; an AssertionError where they part."""
     truth = reference(found, delta)
-    allowed = TOLERANCE * max(1.0, 1.0 / truth) if truth else TOLERANCE
-    # Without a value to compare with the engines take long for nothing: ask for a coarse bound.
-    rough = min(allowed, 0.5) if truth is not None else 0.5
-    engine = "exact"
-    try:
-        value = found.epsilon(delta, method="exact")
-    except ValueError:
-        engine, value = "pld", found.epsilon(delta, tolerance=rough)
-    if truth is not None:
-        assert truth * (1 - 1e-9) <= value <= truth + TOLERANCE * max(1.0, truth), (found, value)
-    if twice and truth is not None and engine == "exact":
-        second = found.epsilon(delta, tolerance=rough)
-        assert truth * (1 - 1e-9) <= second <= truth + TOLERANCE * max(1.0, truth), (found, second)
-        engine = "exact, pld"
+    if truth is None:
+        # Without a value to compare with the default engine takes long for nothing: a coarse bound.
+        value = found.epsilon(delta, tolerance=0.5)
+        return {"delta": float(delta), "epsilon": value, "exact": None, "engine": "pld"}
+    highest = truth + TOLERANCE * max(1.0, truth)
+    engine = "pld"
+    value = found.epsilon(delta, tolerance=0.7 * (highest / truth - 1) if truth else TOLERANCE)
+    if value > highest or twice:
+        # Where few steps see the patch, this engine's error bars are wide: it may refuse.
+        try:
+            second = found.epsilon(delta, method="exact")
+            assert truth * (1 - 1e-9) <= second <= highest, (found, delta, second, truth)
+            engine, value = ("exact", second) if value > highest else ("pld, exact", value)
+        except ValueError:
+            pass
+    assert truth * (1 - 1e-9) <= value <= highest, (found, delta, value, truth)
     return {"delta": float(delta), "epsilon": value, "exact": truth, "engine": engine}
 
 
@@ -199,10 +200,13 @@ def _calibrations(job: tuple[str, str, int]) -> list[Row]:
     training, name, target = job
     delta = Fraction(1, TRAININGS[training][1])
     start = trainings(training)[name]
-    solved = start.solve("noise_multiplier", epsilon=target, delta=delta, method="exact")
+    solved = start.solve("noise_multiplier", epsilon=target, delta=delta)
     row = {"training": training, "sampling": name, "target": target}
-    found = certify(solved, delta, twice=target == 10)
-    assert target * (1 - 2 * TOLERANCE) <= found["epsilon"] <= target, (row, found)
+    # The number that the search certified.
+    value, truth = solved.epsilon(delta), reference(solved, delta)
+    assert target * (1 - 2 * TOLERANCE) <= value <= target, (row, value)
+    assert truth is None or truth * (1 - 1e-9) <= value <= truth + TOLERANCE * target, (row, truth)
+    found = {"delta": float(delta), "epsilon": value, "exact": truth, "engine": "pld"}
     return [{**row, "noise_std": solved.noise_multiplier * CLIP, **found}]
 
 
@@ -371,7 +375,7 @@ def make(out: Path, jobs: int) -> int:
             rows = found[name] = [row for result in results for row in result]
             write(out / f"{name}.csv", rows)
             none = sum(row["exact"] is None for row in rows)
-            both = sum(row["engine"] == "exact, pld" for row in rows)
+            both = sum(row["engine"] == "pld, exact" for row in rows)
             print(
                 f"{name:16s} {len(rows):5d} points certified, {both} of them twice, {none} without "
                 f"a value of the exact engine  [{time.perf_counter() - start:.0f} s]",
