@@ -87,6 +87,8 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         slope = size * np.abs(tilted - mass) + back
     at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
     at_zero += remainder.excess()
+    if law.cut and not law.folded:  # E[e^{-L}] is 1 but for this
+        at_zero += 2 * t * law.beyond * float(np.exp(-log_m))
     if law.folded:
         half = len(loss) // 2
         even = tilted[:half] + tilted[half:]
@@ -141,6 +143,8 @@ class ErrorBar:
         self._sampling_error = self._weight * float(np.sum(self._line_error() / kernel))
         self._tail = self._weight * self._truncation(float(y[-1]), step) / step
         self._at_zero = sum(s.count * s.at_zero for s in self._steps)
+        # each step's loss is the one of the nodes but for this chance
+        self._beyond = sum(s.count * s.law.beyond for s in self._steps if s.law.cut)
         deviation = np.sqrt(sum(s.count * s.deviation**2 for s in self._steps))
         self._tilts = chernoff_tilts(composition, line.t, np.array([max(deviation, 1e-150)]))
         self._chernoff = composition.cumulants(self._tilts)[0]
@@ -252,6 +256,10 @@ class ErrorBar:
             0, 0
         ]
         lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(min(alias - top, 300.0))
+        beyond = 0.0
+        if self._beyond > 0:
+            beyond = float(np.exp(min(np.log(self._beyond) - top, 300.0)))
+        upper, lower = upper + beyond, lower - beyond
         with np.errstate(divide="ignore", invalid="ignore"):
             log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf
             log_upper = float(np.log(upper)) + top if np.isfinite(upper) else np.inf

@@ -10,11 +10,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from patchdp.composition.bands import Bands, first_epsilon
 from patchdp.composition.error_bars import ErrorBar
 from patchdp.composition.inversion import Line, Plan, compose, resample, sample_line
 from patchdp.composition.loss_law import ExactEngineError, Side
@@ -36,12 +37,12 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 _MOST_NODES = 1 << 15
+_LINE_NODES = 1 << 14  # of a line with an error bar: bands are quicker than longer ones
 _ROWS = 256
 # Lines of more nodes than this are sampled again with narrower panels.
 _LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
-# Panels per natural width, and nodes on the line in units of what the estimate took
-_REFINEMENTS = ((4.0, 1), (8.0, 2), (16.0, 1))
+_REFINEMENT = 4.0  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _NOT_CONVERGED = (
@@ -119,11 +120,17 @@ def log_delta_estimate(phases: Plan, epsilon: npt.ArrayLike, *, side: Side = "sy
     closed = _closed_form(phases, side)
     if closed is not None:
         return closed.log_delta(eps)
-    saddle = saddle_for_epsilon([phases], flat, side)
-    line, done = _sample([phases], saddle, flat, side)
-    _refuse_unless(done | ~saddle.found)
-    value, _ = line.log_delta(flat)
-    return np.asarray(np.where(saddle.found, value, -np.inf).reshape(eps.shape))
+    value, done = np.full(flat.shape, -np.inf), np.zeros(flat.shape, dtype=bool)
+    try:
+        saddle = saddle_for_epsilon([phases], flat, side)
+        line, done = _sample([phases], saddle, flat, side)
+        done |= ~saddle.found
+        value = np.where(saddle.found, line.log_delta(flat)[0], -np.inf)
+    except ExactEngineError:  # too many nodes: the tilt reaches far beyond what matters
+        pass
+    for row in map(int, np.flatnonzero(~done)):
+        value[row] = Bands(phases, float(flat[row]), side).log_delta(float(flat[row]))[0]
+    return np.asarray(value.reshape(eps.shape))
 
 
 def epsilon_estimate(phases: Plan, log_delta: npt.ArrayLike, *, side: Side = "symmetric") -> Array:
@@ -178,14 +185,56 @@ def epsilon_estimate_many(
 
 def _epsilon_at(plans: Sequence[Plan], log_delta: Array, side: Side) -> Array:
     """Solve for epsilon on each plan's line, and again on a better line where it ends far off."""
-    saddle = saddle_for_delta(plans, log_delta, side)
-    _refuse_unless(saddle.found)
-    line, done = _sample(plans, saddle, saddle.epsilon, side)
-    epsilon, good = _newton(line, saddle.epsilon, log_delta)
-    for row in map(int, np.flatnonzero(~(good & done))):
+    epsilon, good = np.zeros_like(log_delta), np.zeros(log_delta.shape, dtype=bool)
+    try:
+        saddle = saddle_for_delta(plans, log_delta, side)
+        line, done = _sample(plans, saddle, saddle.epsilon, side)
+        epsilon, good = _newton(line, saddle.epsilon, log_delta)
+        good &= done & saddle.found
+    except ExactEngineError:  # too many nodes: the tilt reaches far beyond what matters
+        pass
+    for row in map(int, np.flatnonzero(~good)):
         plan = plans[row if len(plans) > 1 else 0]
-        epsilon[row] = _walk(plan, float(saddle.epsilon[row]), float(log_delta[row]), side)[0]
+        epsilon[row] = _alone(plan, float(log_delta[row]), side)[0]
     return np.maximum(epsilon, 0.0)
+
+
+def _alone(plan: Plan, goal: float, side: Side) -> tuple[float, Line | None, Saddle | None]:
+    """One epsilon by a search from line to line or, where no line decays, in bands."""
+    try:
+        saddle = saddle_for_delta([plan], np.array([goal]), side)
+        _refuse_unless(saddle.found)
+        epsilon, saddle, line = _walk(plan, float(saddle.epsilon[0]), goal, side)
+        return epsilon, line, saddle
+    except ExactEngineError:
+        return _in_bands(plan, goal, side)[0], None, None
+
+
+def _in_bands(plan: Plan, goal: float, side: Side) -> tuple[float, Bands]:
+    """Solve for epsilon with delta as a sum of parts, chosen anew where epsilon moves far."""
+    low, high = 0.0, np.inf
+    # one step alone with its share of delta: right where a single large loss decides
+    alone = [_single_epsilon(p, np.array([goal - np.log(count)]))[0] for p, count in plan]
+    epsilon = max(float(max(alone)), first_epsilon(plan, goal, side))
+    for _ in range(60):
+        bands = Bands(plan, epsilon, side, level=goal)
+        start = epsilon
+        for _ in range(20):
+            value, slope = bands.log_delta(epsilon)
+            miss = value - goal
+            if abs(miss) < 1e-13 * max(1.0, abs(goal)) or (epsilon == 0.0 and miss <= 0):
+                return epsilon, bands
+            low, high = (max(low, epsilon), high) if miss > 0 else (low, min(high, epsilon))
+            moved = max(epsilon - miss / slope, 0.0) if slope < 0 else np.inf
+            if not low <= moved <= high:
+                moved = 0.5 * (low + high) if np.isfinite(high) else 2 * low + 1e-6
+            if abs(moved - epsilon) <= 1e-15 * epsilon:
+                return moved, bands
+            epsilon = moved
+            if abs(epsilon - start) > bands.reach:
+                epsilon = float(np.clip(epsilon, start - 4 * bands.reach, start + 4 * bands.reach))
+                break
+    raise ExactEngineError(_NOT_CONVERGED)
 
 
 def _sample(
@@ -196,7 +245,8 @@ def _sample(
     nodes = line.y.shape[1]
     if nodes > _LONG and np.any(done):
         tilt = saddle.composition.largest_tilt
-        fine = compose(plans, side, tilt, refinement=_LONG_REFINEMENT)
+        farthest = saddle.composition.farthest
+        fine = compose(plans, side, tilt, refinement=_LONG_REFINEMENT, farthest=farthest)
         line = resample(fine, line, nodes=nodes)
     return line, done
 
@@ -333,14 +383,12 @@ def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
     return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
 
 
-def _bars(phases: Plan, saddle: Saddle, line: Line, side: Side) -> Iterator[ErrorBar]:
-    """Error bars of a line from finer and finer quadratures."""
+def _bar(phases: Plan, saddle: Saddle, line: Line, side: Side) -> ErrorBar:
+    """The error bar of a line, from a finer quadrature."""
     tilt = saddle.composition.largest_tilt
-    for refinement, longer in _REFINEMENTS:
-        fine = compose([phases], side, tilt, refinement=refinement)
-        nodes = line.y.shape[1] * longer
-        if nodes <= _MOST_NODES:
-            yield ErrorBar(fine, resample(fine, line, nodes=nodes))
+    farthest = saddle.composition.farthest
+    fine = compose([phases], side, tilt, refinement=_REFINEMENT, farthest=farthest)
+    return ErrorBar(fine, resample(fine, line, nodes=line.y.shape[1]))
 
 
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
@@ -349,15 +397,19 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
         value, slack = float(closed.log_delta(epsilon)), _closed_form_error(closed, epsilon)
         return value - slack, min(value + slack, 0.0)
     eps = np.array([epsilon])
-    saddle = saddle_for_epsilon([phases], eps, side)
-    if not saddle.found[0]:
-        raise ExactEngineError(f"no saddle point at epsilon {epsilon:.6g}; use method 'pld'")
-    line, done = sample_line(saddle.composition, saddle.t, eps, most_nodes=_MOST_NODES)
-    _refuse_unless(done)
-    for bar in _bars(phases, saddle, line, side):
-        lower, upper = bar.bounds(epsilon)
+    try:
+        saddle = saddle_for_epsilon([phases], eps, side)
+        _refuse_unless(saddle.found)
+        line, done = sample_line(saddle.composition, saddle.t, eps, most_nodes=_LINE_NODES)
+        _refuse_unless(done)
+        lower, upper = _bar(phases, saddle, line, side).bounds(epsilon)
         if upper - lower < _WIDEST:
             return lower, min(upper, 0.0)
+    except ExactEngineError:
+        pass
+    lower, upper = Bands(phases, epsilon, side).bounds(epsilon)
+    if upper - lower < _WIDEST:
+        return lower, min(upper, 0.0)
     raise ExactEngineError(_TOO_WIDE)
 
 
@@ -365,34 +417,60 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
     closed = _closed_form(phases, side)
     if closed is not None:
         return _single_bound(closed, goal, upper)
-    logs = np.array([goal])
-    if _vanishes(phases, logs)[0]:
+    if _vanishes(phases, np.array([goal]))[0]:
         return 0.0
+    try:
+        found = _bound_on_line(phases, goal, side, upper)
+    except ExactEngineError:
+        found = None
+    if found is None:
+        start, bands = _in_bands(phases, goal, side)
+        if not bands.near(start):
+            bands = Bands(phases, start, side, level=goal)
+        slope = bands.log_delta(start)[1]
+        found = _rounded(bands.bounds, slope, start, goal, upper)
+    if found is None:
+        raise ExactEngineError(_TOO_WIDE)
+    return found
+
+
+def _bound_on_line(phases: Plan, goal: float, side: Side, upper: bool) -> float | None:
+    logs = np.array([goal])
     saddle = saddle_for_delta([phases], logs, side)
     if not saddle.found[0]:
-        if upper:
-            raise ExactEngineError(f"no saddle point at log delta {goal:.6g}; use method 'pld'")
-        return 0.0
-    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_MOST_NODES)
+        return None
+    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_LINE_NODES)
     solved, good = _newton(line, saddle.epsilon, logs)
     start = float(solved[0])
-    if not (good & done)[0]:
+    if not done[0]:
+        return None
+    if not good[0]:
         start, saddle, line = _walk(phases, float(saddle.epsilon[0]), goal, side)
-    for bar in _bars(phases, saddle, line, side):
-        epsilon = max(start, 0.0)
-        for _ in range(8):
-            low, high = bar.bounds(epsilon)
-            if not high - low < _WIDEST:
-                break
-            if upper and high <= goal:
-                return epsilon
-            if not upper and (low >= goal or epsilon == 0.0):
-                return epsilon if low >= goal else 0.0
-            slope = float(line.log_delta(np.array([epsilon]))[1][0])
-            miss = (high - goal) if upper else (low - goal)
-            epsilon = max(epsilon - 1.5 * miss / slope, 0.0) if miss else epsilon
-            epsilon = float(np.nextafter(epsilon, np.inf if upper else 0.0))
-    raise ExactEngineError(_TOO_WIDE)
+    slope = float(line.log_delta(np.array([start]))[1][0])
+    return _rounded(_bar(phases, saddle, line, side).bounds, slope, start, goal, upper)
+
+
+def _rounded(
+    bounds: Callable[[float], tuple[float, float]],
+    slope: float,
+    start: float,
+    goal: float,
+    upper: bool,
+) -> float | None:
+    """The epsilon at which the bound on log delta meets the goal, on the safe side."""
+    epsilon = max(start, 0.0)
+    for _ in range(8):
+        low, high = bounds(epsilon)
+        if not high - low < _WIDEST:
+            return None
+        if upper and high <= goal:
+            return epsilon
+        if not upper and (low >= goal or epsilon == 0.0):
+            return epsilon if low >= goal else 0.0
+        miss = (high - goal) if upper else (low - goal)
+        epsilon = max(epsilon - 1.5 * miss / slope, 0.0) if miss else epsilon
+        epsilon = float(np.nextafter(epsilon, np.inf if upper else 0.0))
+    return None
 
 
 def _single_bound(profile: StepProfile, goal: float, upper: bool) -> float:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from patchdp.composition.loss_law import LossLaw, Side, cached_law, loss_laws, margin, widest_shift
 from patchdp.step import StepProfile
 
-__all__ = ["Composition", "Line", "log_kernel_peak"]
+__all__ = ["Composition", "Line", "farthest_position", "log_kernel_peak"]
 
 Array = npt.NDArray[np.float64]
 Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
@@ -35,11 +35,17 @@ def log_kernel_peak(t: Array) -> Array:
 
 
 class Composition:
-    """A sum of independent privacy losses, `counts[i]` from `laws[i]`; rows are separate plans."""
+    """A sum of independent privacy losses, `counts[i]` from `laws[i]`; rows are separate plans.
 
-    def __init__(self, laws: Sequence[LossLaw], counts: Sequence[Array]) -> None:
+    `farthest` is the position beyond which nodes are left out, one entry per row.
+    """
+
+    def __init__(
+        self, laws: Sequence[LossLaw], counts: Sequence[Array], farthest: Array | None = None
+    ) -> None:
         self.laws = list(laws)
         self.counts = list(counts)
+        self.farthest = farthest
 
     @property
     def largest_tilt(self) -> Array:
@@ -50,7 +56,10 @@ class Composition:
     def take(self, rows: npt.NDArray[np.intp]) -> Composition:
         """Some of the rows."""
         counts = [c if len(c) == 1 else c[rows] for c in self.counts]
-        return Composition([law.take(rows) for law in self.laws], counts)
+        farthest = self.farthest
+        if farthest is not None and len(farthest) > 1:
+            farthest = farthest[rows]
+        return Composition([law.take(rows) for law in self.laws], counts, farthest)
 
     def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
         """`K = sum T log M` and two derivatives at tilts of shape `(rows, k)`."""
@@ -305,21 +314,39 @@ def alias_bound(tilts: Array, chernoff: Array, t: Array, epsilon: Array, period:
     return np.asarray(np.logaddexp.reduce(np.stack(terms), axis=0))
 
 
+def farthest_position(plans: Sequence[Plan], log_delta: Array) -> Array:
+    """A position that no step exceeds but for a chance far below delta, one entry per row."""
+    rows = []
+    for plan in plans:
+        shift = float(np.max(widest_shift([profile for profile, _ in plan])))
+        rows.append((shift, np.log(sum(count for _, count in plan))))
+    shift, log_steps = np.array(rows).T
+    return np.asarray(shift + np.sqrt(2 * (log_steps - log_delta + 30.0)) + 3.0)
+
+
 def compose(
-    plans: Sequence[Plan], side: Side, tilt: Array, *, refinement: float = 1.0
+    plans: Sequence[Plan],
+    side: Side,
+    tilt: Array,
+    *,
+    refinement: float = 1.0,
+    farthest: Array | None = None,
 ) -> Composition:
     """The composition of each plan's phases, nodes covering tilts up to `tilt`, one per plan.
 
-    Plans have equally many phases.
+    Plans have equally many phases. No node lies beyond `farthest`.
     """
     laws, counts = [], []
     for column in zip(*plans, strict=True):
         profiles = [profile for profile, _ in column]
         shift = widest_shift(profiles)
         reach = margin + shift * (1 + 2 * tilt)
+        cut = False
+        if farthest is not None and np.any(farthest < reach):
+            cut, reach = True, np.minimum(reach, farthest)
         if len(plans) == 1:
-            laws.append(cached_law(profiles[0], float(reach[0]), side, refinement))
+            laws.append(cached_law(profiles[0], float(np.min(reach)), side, refinement, cut))
         else:
-            laws.append(loss_laws(profiles, reach, side, refinement=refinement))
+            laws.append(loss_laws(profiles, reach, side, refinement=refinement, cut=cut))
         counts.append(np.array([float(count) for _, count in column]))
-    return Composition(laws, counts)
+    return Composition(laws, counts, farthest)

@@ -21,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from patchdp.step import MixturePair, StepProfile
 
@@ -31,6 +32,7 @@ __all__ = [
     "Pairs",
     "Side",
     "cached_law",
+    "gauss_nodes",
     "gauss_weights",
     "loss_laws",
     "margin",
@@ -42,7 +44,7 @@ Array = npt.NDArray[np.float64]
 Side = Literal["symmetric", "forward", "backward"]
 
 NODES_PER_PANEL = 20
-_GAUSS_X, gauss_weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
+gauss_nodes, gauss_weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 # Mass of a unit normal law beyond this distance is below 1e-23.
 margin = 10.0
@@ -123,6 +125,7 @@ class LossLaw:
       reach: Largest position covered.
       shift: Largest distance of a component from the centre, `mu`.
       profiles, side: Where the laws come from.
+      cut: Whether what lies beyond `reach` is left out however large the tilt: see `beyond`.
     """
 
     loss: Array
@@ -133,6 +136,7 @@ class LossLaw:
     shift: Array
     profiles: tuple[StepProfile, ...]
     side: Side
+    cut: bool = False
 
     @property
     def folded(self) -> bool:
@@ -142,7 +146,25 @@ class LossLaw:
     @property
     def largest_tilt(self) -> Array:
         """The largest `t` for which `E[e^{tL}]` has its mass inside the nodes."""
-        return np.asarray((self.reach - margin - self.shift) / (2 * self.shift))
+        inside = (self.reach - margin - self.shift) / (2 * self.shift)
+        if self.cut:
+            return np.asarray(np.maximum(inside, 5e3 / np.max(np.abs(self.loss), axis=1)))
+        return np.asarray(inside)
+
+    @cached_property
+    def beyond(self) -> float:
+        """The chance of a position beyond `reach`, under `P` and `Q` together, of a one-row law.
+
+        The nodes have this mass at loss 0.
+        """
+        total, reach = 0.0, float(self.reach[0])
+        for weight, pair in self.profiles[0].parts:
+            for weights, means in ((pair.p_weights, pair.p_means), (pair.q_weights, pair.q_means)):
+                tails = special.ndtr(np.array(means) - reach)
+                if not self.folded:
+                    tails = tails + special.ndtr(-np.array(means) - reach)
+                total += weight * float(np.dot(weights, tails))
+        return 1.001 * total
 
     def take(self, rows: npt.NDArray[np.intp]) -> LossLaw:
         """The laws of some rows."""
@@ -151,7 +173,7 @@ class LossLaw:
         fields = ("loss", "log_mass", "position", "half_width", "reach", "shift")
         profiles = tuple(self.profiles[i] for i in rows)
         arrays = {f: getattr(self, f)[rows] for f in fields}
-        return LossLaw(**arrays, profiles=profiles, side=self.side)
+        return LossLaw(**arrays, profiles=profiles, side=self.side, cut=self.cut)
 
     def tilted(self, t: Array) -> tuple[Array, Array]:
         """`mass e^{t loss - scale}` at the nodes and `scale >= 0`; `t` of shape `(rows,)`."""
@@ -231,7 +253,12 @@ def widest_shift(profiles: Sequence[StepProfile]) -> Array:
 
 
 def loss_laws(
-    profiles: Sequence[StepProfile], reach: Array, side: Side, *, refinement: float = 1.0
+    profiles: Sequence[StepProfile],
+    reach: Array,
+    side: Side,
+    *,
+    refinement: float = 1.0,
+    cut: bool = False,
 ) -> LossLaw:
     """Nodes for the laws of several profiles with equally many parts.
 
@@ -247,7 +274,7 @@ def loss_laws(
             "the exact engine would need too many quadrature nodes here; use method 'pld'"
         )
     half = 0.5 * reach / panels
-    centres = (2 * np.arange(panels) + 1.0)[:, None] + _GAUSS_X
+    centres = (2 * np.arange(panels) + 1.0)[:, None] + gauss_nodes
     x = half[:, None] * centres.ravel()
     log_w = np.log(half)[:, None] + np.tile(np.log(gauss_weights), panels)
     if side != "symmetric":
@@ -265,10 +292,12 @@ def loss_laws(
         log_mass = np.concatenate([log_mass, log_mass - loss], axis=1)
         loss = np.concatenate([loss, -loss], axis=1)
         place = np.concatenate([place, place], axis=1)
-    return LossLaw(loss, log_mass, place, half, reach, shift, tuple(profiles), side)
+    return LossLaw(loss, log_mass, place, half, reach, shift, tuple(profiles), side, cut)
 
 
 @lru_cache(maxsize=256)
-def cached_law(profile: StepProfile, reach: float, side: Side, refinement: float) -> LossLaw:
+def cached_law(
+    profile: StepProfile, reach: float, side: Side, refinement: float, cut: bool
+) -> LossLaw:
     """`loss_laws` of one profile, kept."""
-    return loss_laws([profile], np.array([reach]), side, refinement=refinement)
+    return loss_laws([profile], np.array([reach]), side, refinement=refinement, cut=cut)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition.inversion import Composition, Plan, compose
-from patchdp.composition.loss_law import Side, widest_shift
+from patchdp.composition.inversion import Composition, Plan, compose, farthest_position
+from patchdp.composition.loss_law import Side, margin, widest_shift
 
 __all__ = ["Saddle", "saddle_for_delta", "saddle_for_epsilon"]
 
@@ -39,31 +39,44 @@ class Saddle:
 
 def saddle_for_delta(plans: Sequence[Plan], log_delta: Array, side: Side) -> Saddle:
     """The saddle near the epsilon at which `log delta = log_delta`, one row per plan."""
-    return _solve(plans, log_delta, side, by_delta=True)
+    return _solve(plans, log_delta, side, log_delta, by_delta=True)
 
 
 def saddle_for_epsilon(plans: Sequence[Plan], epsilon: Array, side: Side) -> Saddle:
     """The saddle at `epsilon`, one row per plan."""
-    return _solve(plans, epsilon, side, by_delta=False)
+    level = np.array([-40.0])
+    for _ in range(12):
+        saddle = _solve(plans, epsilon, side, level, by_delta=False)
+        k, _, _ = saddle.composition.cumulants(saddle.t[:, None])
+        least = float(np.min(k[:, 0] - saddle.t * epsilon - np.log(saddle.t + 1))) - 10
+        if not least < level[0]:
+            break
+        level = np.array([1.5 * least])
+    return saddle
 
 
-def _solve(plans: Sequence[Plan], goal: Array, side: Side, *, by_delta: bool) -> Saddle:
+def _solve(
+    plans: Sequence[Plan], goal: Array, side: Side, log_delta: Array, *, by_delta: bool
+) -> Saddle:
     rows = len(goal)
     plans = list(plans)
     shift = np.max(
         [widest_shift([profile for profile, _ in c]) for c in zip(*plans, strict=True)], 0
     )
     cap = 3.0 / shift
+    least = np.min(log_delta, keepdims=True) if len(plans) == 1 else log_delta
+    farthest = farthest_position(plans, least)
     for _ in range(_DOUBLINGS):
-        composition = compose(plans, side, cap)
+        composition = compose(plans, side, cap, farthest=farthest)
         t, epsilon, deviation = _newton(composition, np.broadcast_to(goal, (rows,)), by_delta)
         # Room above the saddle: Chernoff's bound on the aliases tilts further.
         wanted = t + np.minimum(t, 9.0 / deviation)
         short = wanted > composition.largest_tilt
         if side == "backward":  # a bounded loss has no tilt that is large enough
             short &= t * np.square(shift) < 1e6
-        if not np.any(short):
-            return Saddle(composition, t, epsilon, t < 0.99 * composition.largest_tilt)
+        reached = margin + shift * (1 + 2 * cap) >= farthest
+        if not np.any(short & ~reached):
+            break
         if len(plans) == 1:
             cap = np.where(np.any(short), 2 * cap, cap)
         else:

@@ -20,7 +20,14 @@ from scipy import ndimage
 from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights
 from patchdp.step import MixturePair
 
-__all__ = ["OscillationBound", "Remainder", "quadrature_remainders", "turning", "widest_mean"]
+__all__ = [
+    "OscillationBound",
+    "Remainder",
+    "SlopeBound",
+    "quadrature_remainders",
+    "turning",
+    "widest_mean",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -94,15 +101,16 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
         if theta > _STEEPEST:
             continue
         points = 2 * int(np.ceil(_PER_HALF * 0.5 * (rho + 1 / rho)) + 1) + 1
-        steep = np.abs(x) + mu + 2 * mu * (t + 1) + 2 * (2 * mu + 1 / a)
         factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
-        factor += 0.5 * a * a - (t + 1) * np.log(np.cos(theta)) - log_m
+        factor += 0.5 * a * a - log_m
         moment, mass, growth = [], [], []
         for part in parts:
-            turn = a * part.slope(a, theta)
-            level = factor + part.log_density + 0.5 * spacing * steep
-            squared = level + 2 * np.log(np.abs(part.loss) + turn)
+            turn = a * part.slope(np.asarray(a), np.asarray(theta))
             bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
+            steep = np.abs(x) + 3 * mu + t * np.minimum(turn * bend / a, 2 * mu)
+            level = factor + part.log_density + 0.5 * spacing * (steep + 2 * (2 * mu + 1 / a))
+            level = level + (t + 1) * np.minimum(turn * bend, -np.log(np.cos(theta)))
+            squared = level + 2 * np.log(np.abs(part.loss) + turn)
             turn = np.minimum(turn * bend, 2 * theta)
             moment.append(ndimage.maximum_filter1d(squared, points)[centres])
             mass.append(ndimage.maximum_filter1d(level, points)[centres])
@@ -113,6 +121,7 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
                 fall = reach - mu * (1 + 2 * max(t, 1.0)) - min(4 * mu + 2 / reach, 4 * mu / size)
                 rest = float(part.log_density[edge]) - log_m
                 beyond = rest - np.log(fall) if fall > 0.1 else np.inf
+                beyond = -np.inf if law.cut else beyond  # that mass sits at loss 0
                 moment.append(np.array([beyond + 2 * np.log(size)]))
                 mass.append(np.array([beyond]))
                 growth.append(np.zeros(1))
@@ -134,36 +143,43 @@ def _panel_weights(law: LossLaw, t: float, log_m: float, parts: int, columns: in
     return 1.1 * np.concatenate([panels, beyond], axis=1).ravel() + 1e-300
 
 
-class _Grid:
-    """One part of a step on a grid of real positions, and bounds at `x + ia` from it."""
+class SlopeBound:
+    """A pair at real positions `x`, any shape, and a bound on the slope of its loss beside them."""
 
-    def __init__(self, pair: MixturePair, weight: float, law: LossLaw, t: float, x: Array) -> None:
-        log_q, loss = (v[0] for v in Pairs([pair]).log_q_and_loss(x[None, :]))
-        own = log_q if law.side == "backward" else log_q + loss
-        signed = -loss if law.side == "backward" else loss
-        if law.folded:
-            log_density = log_q + 0.5 * loss + (t + 0.5) * np.abs(loss)
-        else:
-            log_density = own + np.maximum(np.maximum(t * signed, 0.0), -signed)
-        self.log_density = log_density + np.log(weight)
-        self.loss = loss
+    def __init__(self, pair: MixturePair, x: Array) -> None:
+        pairs = Pairs([pair]).log_q_and_loss(x.reshape(1, -1))
+        self.log_q, self.loss = (v[0].reshape(x.shape) for v in pairs)
         gain, shift = np.array(pair.gains), np.array(pair.shifts)
-        log_mixture = log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
-        at = np.abs(x)[:, None] * shift
+        log_mixture = self.log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
+        at = np.abs(x)[..., None] * shift
         # derivative of P - Q over Q e^L = P: sum gains 2 s cosh(s x) e^{-s^2/2} / P
         cosh = np.log(gain * shift) - 0.5 * np.square(shift) + at + np.log1p(np.exp(-2 * at))
-        rise = np.logaddexp.reduce(cosh, axis=1) - log_mixture - loss
+        rise = np.logaddexp.reduce(cosh, axis=-1) - log_mixture - self.loss
         self._rise = np.exp(np.minimum(rise, 700.0))
-        self._excess = np.abs(np.expm1(np.minimum(-loss, 700.0)))
+        self._excess = np.abs(np.expm1(np.minimum(-self.loss, 700.0)))
         self._mean = max(abs(m) for m in pair.q_means)
-        self._widest = widest_mean(law)
+        self._widest = max(abs(m) for m in (*pair.shifts, *pair.p_means, *pair.q_means))
 
-    def slope(self, a: float, theta: float) -> Array:
+    def slope(self, a: Array, theta: Array) -> Array:
         """A bound on `|L'(x + is)|`, `|s| <= a`: `L' = (E' - ...)/(1 + E)`, `E = (P - Q)/Q`."""
         narrow = np.cos(0.5 * theta)
         size = (self._excess + a * self._rise) / narrow
         near = (self._rise + self._mean * size) / narrow
         return np.asarray(np.minimum(near, 2 * self._widest) / np.cos(theta))
+
+
+class _Grid(SlopeBound):
+    """One part of a step on a grid of real positions, and bounds at `x + ia` from it."""
+
+    def __init__(self, pair: MixturePair, weight: float, law: LossLaw, t: float, x: Array) -> None:
+        super().__init__(pair, x)
+        own = self.log_q if law.side == "backward" else self.log_q + self.loss
+        signed = -self.loss if law.side == "backward" else self.loss
+        if law.folded:
+            log_density = self.log_q + 0.5 * self.loss + (t + 0.5) * np.abs(self.loss)
+        else:
+            log_density = own + np.maximum(np.maximum(t * signed, 0.0), -signed)
+        self.log_density = log_density + np.log(weight)
 
 
 def turning(pair: MixturePair, x: Array, a: float) -> Array:
@@ -211,43 +227,45 @@ class OscillationBound:
         x = law.position[0, :count]
         half = float(law.half_width[0])
         width = np.tile(gauss_weights * half, count // NODES_PER_PANEL)
-        steep = np.abs(x) + width + mu + 2 * mu * t
-        growth = steep * width
-        widened = (self._mass + 1e-300) * np.exp(np.where(growth < 300, growth, np.inf))
-        self._cuts = []
-        for scaled, cap in ((0.2, 0.4), (0.5, 0.8), (0.8, 1.2), (1.2, 1.8)):
-            a = min(scaled / mu, cap)
-            lift = np.exp(0.5 * a * a - t * np.log(np.cos(mu * a)))
-            rate = np.concatenate(
-                [
-                    turning(pair, x[i * per_part : (i + 1) * per_part], a)
-                    for i, pair in enumerate(parts)
-                ]
-            )
-            rate *= np.exp(-3 * mu * width)
-            self._cuts.append((a, lift, rate))
-        self._widened = widened
         # Suffix masses at panel edges, part by part
         shape = (len(parts), -1, NODES_PER_PANEL)
         panel_mass = np.sum(self._mass.reshape(shape), axis=2)
         self._suffix = np.cumsum(panel_mass[:, ::-1], axis=1)[:, ::-1]
         self._shape = shape
-        density = widened / width
-        self._first = density.reshape(shape)[:, :, 0]
-        self._last = float(np.sum(density.reshape(shape)[:, -1, -1]))
         self._mass_error = mass_error
+        pieces = [(pair, x[i * per_part : (i + 1) * per_part]) for i, pair in enumerate(parts)]
+        slopes = [SlopeBound(pair, at) for pair, at in pieces]
+        self._cuts = []
+        for scaled, cap in ((0.2, 0.4), (0.5, 0.8), (0.8, 1.2), (1.2, 1.8)):
+            a = min(scaled / mu, cap)
+            theta = np.asarray(mu * a)
+            slope = np.concatenate([bound.slope(np.asarray(a), theta) for bound in slopes])
+            slope = np.minimum(slope * np.exp(width * (4 * mu + 1 / a)), 2 * mu / np.cos(theta))
+            # |P e^{zL}| grows by e^{t (Re L(x + ia) - L(x))} at most, and by e^{a^2/2}
+            rise = t * np.minimum(a * slope, -np.log(np.cos(theta)))
+            rise += (np.abs(x) + width + mu + t * np.minimum(slope, 2 * mu)) * width
+            widened = (self._mass + 1e-300) * np.exp(np.where(rise < 300, rise, np.inf))
+            rate = np.concatenate([turning(pair, at, a) for pair, at in pieces])
+            rate *= np.exp(-3 * mu * width)
+            density = (widened / width).reshape(shape)
+            last = float(np.sum(density[:, -1, -1]))
+            lift = float(np.exp(0.5 * a * a))
+            self._cuts.append((a, lift, rate, widened, density[:, :, 0], last))
 
     def modulus(self, y: Array) -> Array:
         """An upper bound on `|M(t + iy')|/M(t)` for all `y' >= y`, shape of `y`."""
         best = np.ones_like(y)
-        for a, lift, rate in self._cuts:
-            fading = np.exp(-y[:, None] * rate) * self._widened
+        for a, lift, rate, widened, first, last in self._cuts:
+            if not np.isfinite(last):
+                continue
+            with np.errstate(invalid="ignore"):
+                fading = np.nan_to_num(np.exp(-y[:, None] * rate) * widened, nan=np.inf)
             panels = np.sum(fading.reshape(len(y), *self._shape), axis=3)
             suffix = np.cumsum(panels[:, :, ::-1], axis=2)[:, :, ::-1]
             first_rate = rate.reshape(self._shape)[:, :, 0]
-            edge = self._first * np.minimum(a, a / (y[:, None, None] * first_rate + 1e-300))
-            gain = self._suffix - lift * (suffix + edge)
+            edge = first * np.minimum(a, a / (y[:, None, None] * first_rate + 1e-300))
+            gain = np.nan_to_num(self._suffix - lift * (suffix + edge), nan=-np.inf)
             kept = np.sum(np.maximum(np.max(gain, axis=2), 0.0), axis=1)
-            kept = kept * (1 - 1e-9) - lift * self._last * (a + 1.0) - self._mass_error
+            kept = kept * (1 - 1e-9) - lift * last * (a + 1.0) - self._mass_error
             best = np.minimum(best, 1.0 - kept)
         return np.asarray(np.maximum(best, 0.0))

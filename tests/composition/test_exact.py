@@ -198,5 +198,6 @@ def test_epsilon_is_zero_where_delta_is_generous():
 
 
 def test_a_setting_beyond_the_engine_is_refused():
+    # The reversed losses never exceed -log(1 - r): almost an atom, and no smooth window.
     with pytest.raises(exact.ExactEngineError, match="method 'pld'"):
-        exact.epsilon_upper(_fixed(0.3, 0.3, 3), math.log(1e-5))
+        exact.log_delta_lower(_fixed(0.3, 3.0, 3), 0.5, "backward")

@@ -1,0 +1,439 @@
+"""Inversion in bands: by the largest loss of any step, from the largest down.
+
+The measure of the total loss is a sum of positive parts: in part `k` no step's loss lies above the
+windows `k` and at least one lies in the band below them. Its transform is
+`prod N^T - prod (N - M)^T`, which decays as fast as the smooth `M`, however few steps there are and
+however small the rate. What is left below the lowest window contributes to delta at most a Chernoff
+bound. Proofs: `docs/theory/exact.md`, "Few participations".
+
+>>> from patchdp.step import StepProfile, fixed_size_pair
+>>> step = StepProfile(((1.0, fixed_size_pair(rate=1e-4, mu=0.5)),), attainable=True)
+>>> bands = Bands([(step, 3)], 0.1, "symmetric")
+>>> lower, upper = bands.bounds(0.1)
+>>> bool(upper - lower < 1e-6)
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patchdp.composition.inversion import Plan, log_kernel_peak
+from patchdp.composition.loss_law import ExactEngineError, Side
+from patchdp.composition.window_law import WindowedLaw, WindowNodes
+
+__all__ = ["Bands", "first_epsilon"]
+
+Array = npt.NDArray[np.float64]
+
+_UNIT = 2.0**-53
+_RATIO = 4.0  # of the places of neighbouring windows
+_MOST_BANDS = 24
+_MOST_NODES = 1 << 17
+_MOST_ENTRIES = 400_000_000
+_MARGINS = (9.0, 4.0, 1.0, 0.0)
+_REST = 26.0  # minus log of what one neglected part may be, relative to delta
+_SMALL = -22.0  # log of what a part is relative to delta that is only bounded
+_CLOSE = 3e-10  # of the last part, which is only bounded
+
+
+class Bands:
+    """Delta near one epsilon as a sum of parts, each with its own line and its own error bar.
+
+    Args:
+      phases: Steps and how often each is taken.
+      epsilon: Where delta is wanted; `bounds` and `log_delta` hold elsewhere too but widen.
+      side: `"symmetric"` or `"forward"`.
+      level: The log of delta, about, where it is known.
+
+    Raises:
+      ExactEngineError: A line would need too many nodes, or the parts do not end.
+    """
+
+    def __init__(
+        self, phases: Plan, epsilon: float, side: Side, *, level: float | None = None
+    ) -> None:
+        self._epsilon = epsilon
+        start = -40.0 if level is None else level - 4.0
+        for least in (start, start - 60.0, start - 400.0, -np.inf):
+            self._prepare(phases, epsilon, side, least)
+            if self._goal > least:
+                break
+        for band in self.parts:
+            band.invert(epsilon, self._goal)
+
+    def _prepare(self, phases: Plan, epsilon: float, side: Side, level: float) -> None:
+        """Choose the windows for a delta that is at least `e^level`."""
+        if side == "backward":
+            raise ExactEngineError(
+                "the exact engine has no windows for the reversed pair, whose losses are bounded; "
+                "use method 'pld'"
+            )
+        self._phases = phases
+        steps = float(sum(count for _, count in phases))
+        least = max(level, *(float(profile.log_delta(epsilon)) for profile, _ in phases))
+        log_rest = least - np.log(steps) - _REST - 2.0
+        shift = max(max(pair.shifts) for p, _ in phases for _, pair in p.parts)
+        reach = shift + np.sqrt(-2 * log_rest) + _MARGINS[0]
+        # Tilted densities e^{tL} must not outgrow a window's tail: t l is at most about -log delta.
+        width = 0.75 / np.sqrt(max(-least, 1.0))
+        laws = [
+            WindowedLaw.whole(profile, side, reach=reach, relative_width=width)
+            for profile, _ in phases
+        ]
+        counts = np.array([float(count) for _, count in phases])
+        # the first part is next to nothing
+        place = max(float(pair.loss(reach - _MARGINS[0])) for p, _ in phases for _, pair in p.parts)
+        self.parts: list[_Band] = []
+        laws = [law.below(place) for law in laws]
+        goal = least
+        for _ in range(_MOST_BANDS):
+            self.parts.append(_Band(laws, counts, epsilon, place, log_rest))
+            goal = max(goal, min(self.parts[-1].estimate, 0.0))
+            laws = [law.below(place / _RATIO) for law in laws]
+            nodes = [law.nodes(highest=64 / place, log_rest=log_rest) for law in laws]
+            self._rest = _rest(nodes, counts, epsilon, place)
+            self._dropped = float(sum(c * n.dropped for c, n in zip(counts, nodes, strict=True)))
+            if self._rest.log_bound(epsilon) < goal + np.log(_CLOSE):
+                break
+            place /= _RATIO
+        else:
+            raise ExactEngineError(
+                f"the exact engine's parts do not end at epsilon {epsilon:.6g}; use method 'pld'"
+            )
+        self._goal = min(max(band.estimate for band in self.parts), 0.0)
+
+    def near(self, epsilon: float) -> bool:
+        """Whether the bounds of what is not inverted are still good at `epsilon`."""
+        tilts = [band.bounded.tilt for band in self.parts if not band.counts_for_something]
+        return abs(epsilon - self._epsilon) * max([self._rest.tilt, *tilts]) < 0.5
+
+    @property
+    def reach(self) -> float:
+        """How far epsilon may move before the lines should be chosen anew."""
+        return 2.0 / max([band.t for band in self.parts if band.counts_for_something], default=1.0)
+
+    def log_delta(self, epsilon: float) -> tuple[float, float]:
+        """`log delta` and its derivative, without an error bar."""
+        values, slopes = zip(*(band.value(epsilon) for band in self.parts), strict=True)
+        top = max(band.top(epsilon) for band in self.parts)
+        sizes = [np.exp(band.top(epsilon) - top) for band in self.parts]
+        total = float(np.dot(values, sizes))
+        slope = float(np.dot(slopes, sizes))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return top + float(np.log(max(total, 0.0))), slope / total
+
+    def bounds(self, epsilon: float) -> tuple[float, float]:
+        """Lower and upper bound on `log delta(epsilon)`."""
+        top = max(band.top(epsilon) for band in self.parts)
+        low = high = 0.0
+        for band in self.parts:
+            below, above = band.bounds(epsilon)
+            size = float(np.exp(band.top(epsilon) - top))
+            low += max(below, 0.0) * size
+            high += above * size
+        high += float(np.exp(min(self._rest.log_bound(epsilon) - top, 600.0)))
+        dropped = self._dropped + sum(band.dropped for band in self.parts)
+        if dropped > 0:
+            high += float(np.exp(min(np.log(dropped) - top, 600.0)))
+        ulps = 8 * _UNIT * (abs(top) + 10)
+        with np.errstate(divide="ignore"):
+            return float(np.log(low)) + top - ulps, float(np.log(high)) + top + ulps
+
+
+def first_epsilon(phases: Plan, log_delta: float, side: Side) -> float:
+    """Where to begin looking for epsilon: Chernoff's without the losses too rare to matter."""
+    steps = float(sum(count for _, count in phases))
+    shift = max(max(pair.shifts) for p, _ in phases for _, pair in p.parts)
+    rare = log_delta - np.log(steps) - 2.0
+    reach = shift + np.sqrt(-2 * min(rare, -1.0))
+    places = [float(pair.loss(reach)) for p, _ in phases for _, pair in p.parts]
+    place = max(places)
+    tilts = np.geomspace(1e-8 / place, 3e4 / place, 200)
+    total = log_kernel_peak(tilts)
+    for profile, count in phases:
+        law = WindowedLaw.whole(profile, side, reach=reach)
+        total = total + count * law.nodes(highest=16 / place, log_rest=rare).log_moments(tilts)[0]
+    epsilon = (total - log_delta) / tilts
+    return float(max(np.min(np.where(np.isfinite(epsilon), epsilon, np.inf)), 0.0))
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A bound on the delta of a measure: `e^{level - tilt eps}`."""
+
+    level: float
+    tilt: float
+
+    def log_bound(self, epsilon: float) -> float:
+        """Log of the bound."""
+        return self.level - self.tilt * epsilon
+
+
+def _rest(nodes: Sequence[WindowNodes], counts: Array, epsilon: float, place: float) -> _Rest:
+    """A bound on what is left below all windows, by Chernoff or by its mean."""
+    tilts = np.geomspace(0.03 / place, 3e3 / place, 60)
+    logs = [n.log_moments(tilts)[0] for n in nodes]
+    total = sum(count * log_n for count, log_n in zip(counts, logs, strict=True))
+    size = log_kernel_peak(tilts) + total - tilts * epsilon
+    best = int(np.argmin(np.where(np.isfinite(size), size, np.inf)))
+    tilt = float(tilts[best])
+    level, mean, gone, least = float(log_kernel_peak(np.array(tilt))), 0.0, 0.0, 0.0
+    for n, count, log_ns in zip(nodes, counts, logs, strict=True):
+        log_n = float(log_ns[best])
+        level += count * (log_n + np.log1p(n.errors(tilt, log_n, np.ones(1))[0]) + 1e-13)
+        mean += count * n.mean()
+        left = float(np.log1p(-min(n.lost * (1 - 1e-9), 1 - 1e-12)))
+        gone, least = gone + count * left, min(least, left)
+    with np.errstate(divide="ignore"):
+        average = _Rest(float(np.log(mean)) + gone - least, 0.0)
+    return min((_Rest(level, tilt), average), key=lambda rest: rest.log_bound(epsilon))
+
+
+class _Band:
+    """One part of the measure of the total loss, inverted on its own line."""
+
+    def __init__(
+        self,
+        laws: Sequence[WindowedLaw],
+        counts: Array,
+        epsilon: float,
+        place: float,
+        log_rest: float,
+    ) -> None:
+        self._laws, self._counts, self._place, self._log_rest = laws, counts, place, log_rest
+        self._prepare(epsilon, 64.0 / place, _MARGINS[0])
+
+    def _prepare(self, epsilon: float, highest: float, margin: float) -> None:
+        self._nodes = [
+            law.nodes(highest=highest, log_rest=self._log_rest, margin=margin) for law in self._laws
+        ]
+        self.dropped = float(
+            sum(c * n.dropped for c, n in zip(self._counts, self._nodes, strict=True))
+        )
+        self._find_tilt(epsilon, self._place)
+
+    def invert(self, epsilon: float, goal: float) -> None:
+        """Sample the line, or only bound a part that is nothing against `goal`."""
+        self.counts_for_something = True
+        if self.estimate < goal + _SMALL:
+            self._bound_only(epsilon)
+            if self.bounded.log_bound(epsilon) < goal + _SMALL:
+                self.counts_for_something = False
+                return
+        highest = 64.0 / self._place
+        failure = ExactEngineError("")
+        for margin in _MARGINS:
+            # nodes that end far out or, where the tilted density grows out there, nearer
+            try:
+                for _ in range(3):
+                    if (highest, margin) != (64.0 / self._place, _MARGINS[0]):
+                        self._prepare(epsilon, highest, margin)
+                    self._choose_period(epsilon, goal)
+                    last = self._choose_last(goal, epsilon, self._place)
+                    if last <= highest * 1.05:
+                        return self._sample(last)
+                    highest = last
+            except ExactEngineError as error:
+                failure = error
+        raise failure
+
+    def _log_mgf(self, t: Array) -> Array:
+        """`log (prod N^T - prod (N - M)^T)`."""
+        total, fall = np.zeros_like(t), np.zeros_like(t)
+        share = np.full_like(t, -np.inf)
+        for n, count in zip(self._nodes, self._counts, strict=True):
+            log_n, log_m = n.log_moments(t)
+            total = total + count * log_n
+            ratio = np.exp(np.minimum(log_m - log_n, -1e-17))
+            with np.errstate(divide="ignore"):
+                fall = fall + count * np.log1p(-np.minimum(ratio, 1 - 1e-16))
+            share = np.logaddexp(share, np.log(count) + log_m - log_n)
+        with np.errstate(divide="ignore"):
+            return np.asarray(total + np.where(share < -30, share, np.log(-np.expm1(fall))))
+
+    def _find_tilt(self, epsilon: float, place: float) -> None:
+        """The minimum of the convex `log mgf - t eps - log t - log(1 + t)`, on finer grids."""
+        s = np.linspace(np.log(1e-8 / place), np.log(1600.0 / place), 60)
+        tilts, logs = [], []
+        for _ in range(3):
+            t = np.exp(s)
+            log_mgf = np.maximum(self._log_mgf(t), -1e5)
+            tilts.append(t)
+            logs.append(log_mgf)
+            psi = log_mgf - t * epsilon - np.log(t) - np.log1p(t)
+            psi = np.where(np.isfinite(psi), psi, np.inf)
+            psi = np.minimum(psi, 1e300)
+            best = int(np.clip(np.argmin(psi), 1, len(s) - 2))
+            centre, gap = s[best], s[1] - s[0]
+            s = np.linspace(centre - gap, centre + gap, 11)
+        order = np.argsort(np.concatenate(tilts))
+        self._tilts = np.concatenate(tilts)[order]
+        self._logs = np.concatenate(logs)[order]
+        self.t = float(t[int(np.argmin(psi))])
+        level, step = psi.min(), np.log(t[1] / t[0])
+        bend = max(float(psi[best - 1] + psi[best + 1] - 2 * psi[best]) / step**2, 0.1)
+        chernoff = log_kernel_peak(self._tilts) + self._logs - self._tilts * epsilon
+        most = float(np.min(np.where(np.isfinite(chernoff), chernoff, np.inf), initial=0.0))
+        self.estimate = float(level) - 0.5 * np.log(2 * np.pi * bend) + np.log(self.t)
+        self.estimate = min(self.estimate, most)
+        self._log_n = np.array([n.log_moments(np.array([self.t]))[0][0] for n in self._nodes])
+        self._level = float(self._counts @ self._log_n)
+
+    def top(self, epsilon: float) -> float:
+        """Log of the unit of `value` and `bounds`."""
+        return self._level - self.t * epsilon
+
+    def _choose_period(self, epsilon: float, goal: float) -> None:
+        ladder = np.geomspace(0.5 / self.t, 3e4 / self.t + 10 * epsilon, 90)
+        allowed = goal - _REST
+        t, total = self.t, np.full(len(ladder), -np.inf)
+        above, under = self._tilts > t * (1 + 1e-9), self._tilts < t * (1 - 1e-9)
+        if not np.any(above) or not np.any(under):
+            raise ExactEngineError("the exact engine's line has no saddle point; use method 'pld'")
+        for mask in (above, under):
+            s, log_mgf = self._tilts[mask][None, :], self._logs[mask][None, :]
+            size = log_kernel_peak(s) + log_mgf - s * epsilon
+            with np.errstate(over="ignore", divide="ignore"):
+                gap = np.abs(s - t) * ladder[:, None]
+                size = np.where(np.isfinite(size), size - gap - np.log(-np.expm1(-gap)), np.inf)
+            total = np.logaddexp(total, np.min(size, axis=1))
+        good = total < allowed
+        if not np.any(good):
+            raise ExactEngineError("the exact engine's line has no period; use method 'pld'")
+        self._period = float(ladder[int(np.argmax(good))])
+        # The tilts at which the aliases are bounded for good
+        sides = []
+        for mask in (above, under):
+            s = self._tilts[mask]
+            size = (
+                log_kernel_peak(s) + self._logs[mask] - s * epsilon - np.abs(s - t) * self._period
+            )
+            size = np.where(np.isfinite(size), size, np.inf)
+            tilt = float(s[int(np.argmin(size))])
+            sides.append((tilt, self._safe_mgf(tilt)))
+        self._sides = sides
+
+    def _safe_mgf(self, tilt: float) -> float:
+        """An upper bound on the log of the part's moment generating function."""
+        total, share = 0.0, 0.0
+        for n, count in zip(self._nodes, self._counts, strict=True):
+            log_n, log_m = (float(v[0]) for v in n.log_moments(np.array([tilt])))
+            error, _, of_m = n.errors(tilt, log_n, np.array([1e-12]))
+            total += count * (log_n + np.log1p(error))
+            share += count * (np.exp(min(log_m - log_n, 0.0)) + float(of_m[0]))
+        return total + float(np.log(min(share * (1 + 1e-9), 1.0))) + 1e-9 * abs(total) * _UNIT
+
+    def _bound_only(self, epsilon: float) -> None:
+        """A part so small that a Chernoff bound will do."""
+        size = log_kernel_peak(self._tilts) + self._logs - self._tilts * epsilon
+        order = np.argsort(np.where(np.isfinite(size), size, np.inf))
+        level, bounds = np.inf, []
+        for tilt in [*self._tilts[order[[0, 4, 8]]], self._tilts[0]]:
+            level = self._safe_mgf(float(tilt)) + float(log_kernel_peak(np.array(tilt)))
+            bounds.append(_Rest(level, float(tilt)))
+        self.bounded = min(bounds, key=lambda rest: rest.log_bound(epsilon))
+
+    def _choose_last(self, goal: float, epsilon: float, place: float) -> float:
+        """Where the line may end, from the bound on what is beyond; keeps that bound."""
+        y = np.geomspace(0.5 / place, 3e3 / place, 120)
+        total = np.zeros_like(y)
+        for n, count, log_n in zip(self._nodes, self._counts, self._log_n, strict=True):
+            total += count * n.oscillation(self.t, float(log_n), y)
+        kernel = np.hypot(self.t, y) * np.hypot(1 + self.t, y)
+        share = total * np.append(np.diff(y), 0.0) / kernel
+        share[-1] += total[-1] / y[-1]
+        beyond = np.cumsum(share[::-1])[::-1] / np.pi
+        allowed = np.exp(goal - self.top(epsilon) - _REST)
+        good = beyond < allowed
+        if not np.any(good):
+            raise ExactEngineError("the exact engine's band does not decay; use method 'pld'")
+        first = int(np.argmax(good))
+        self._tail = float(beyond[first])
+        return float(y[first])
+
+    def _sample(self, last: float) -> None:  # noqa: PLR0915 - one pass over the line's nodes
+        step = 2.0 * np.pi / self._period
+        count = max(int(np.ceil(last / step)) + 2, 8)
+        widest = max(len(n.x) for n in self._nodes)
+        if count > _MOST_NODES or count * widest > _MOST_ENTRIES:
+            raise ExactEngineError("the exact engine would need too many nodes; use method 'pld'")
+        fine_count = int(np.ceil(np.sqrt(count)))
+        coarse: Array = np.asarray(step * fine_count * np.arange(-(-count // fine_count)))
+        fine: Array = np.asarray(step * np.arange(fine_count))
+        y = (coarse[:, None] + fine[None, :]).ravel()
+        self._y = y
+        power = np.zeros(len(y), dtype=complex)
+        fall = np.zeros(len(y), dtype=complex)
+        linear = np.zeros(len(y), dtype=complex)
+        of_n, of_full, of_rest = np.zeros(len(y)), np.zeros(len(y)), np.zeros(len(y))
+        of_m, share, self._factor = np.zeros(len(y)), 0.0, 0.0
+        grid = np.geomspace(step, max(y[-1], 2 * step), 24) * (1 + 1e-12)
+        cell = np.minimum(np.searchsorted(grid, y), len(grid) - 1)
+        for n, times, log_n in zip(self._nodes, self._counts, self._log_n, strict=True):
+            drop, turn, band = n.on_line(self.t, float(log_n), coarse, fine)
+            phi = 1 - drop + 1j * turn
+            with np.errstate(divide="ignore", invalid="ignore"):
+                size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
+                power += times * np.maximum(0.5 * size, -1e6)
+                power += 1j * times * np.arctan2(turn, 1 - drop)
+                ratio = -band / phi
+                size = np.log1p(np.maximum(2 * ratio.real + np.abs(ratio) ** 2, -1.0))
+                fall += times * np.maximum(0.5 * size, -1e6)
+                fall += 1j * times * np.arctan2(ratio.imag, 1 + ratio.real)
+            linear -= times * ratio
+            zero, wave, wave_m = n.errors(self.t, float(log_n), grid)
+            self._factor += times * zero
+            with np.errstate(divide="ignore", over="ignore"):
+                of_full += times * wave[cell] / np.abs(phi)
+                of_rest += times * (wave + wave_m)[cell] / np.abs(phi - band)
+            of_n += times * (wave + wave_m)[cell]
+            of_m += times * wave_m[cell]
+            share += times * float(
+                np.exp(min(n.log_moments(np.array([self.t]))[1][0] - log_n, 0.0))
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            full, rest = np.exp(power), np.exp(power + np.where(np.isnan(fall), -np.inf, fall))
+            lifted = np.where(np.abs(fall) < 1e-9, linear, -np.expm1(fall))
+            self._f = np.where(np.abs(fall) < 1.0, full * lifted, full - rest)
+        self._f = np.where(np.isfinite(self._f), self._f, 0.0)
+        of_n[0] = 0.0
+        spread = (of_m + min(share, 1e300) * of_n) * np.exp(np.minimum(of_n, 600.0))
+        apart = np.abs(full) * np.expm1(np.minimum(of_full, 600.0))
+        apart += np.abs(rest) * np.expm1(np.minimum(of_rest, 600.0))
+        apart[0] = np.inf
+        spread = np.fmin(spread, apart)
+        self._phase = np.abs(power.imag) + np.abs(np.maximum(power.real, -700.0)) + 10
+        self._kernel = np.hypot(self.t, y) * np.hypot(1 + self.t, y)
+        self._half = np.where(y > 0, 1.0, 0.5) * 2 / self._period
+        self._sampling = float(np.sum(self._half * spread / self._kernel))
+
+    def value(self, epsilon: float) -> tuple[float, float]:
+        """The part's delta and its derivative in units of `e^top`."""
+        if not self.counts_for_something:
+            return 0.0, 0.0
+        z = self.t + 1j * self._y
+        wave = self._half * self._f * np.exp(-1j * self._y * epsilon)
+        return float(np.sum((wave / (z * (1 + z))).real)), -float(np.sum((wave / (1 + z)).real))
+
+    def bounds(self, epsilon: float) -> tuple[float, float]:
+        """Lower and upper bound on the part's delta in units of `e^top`."""
+        top = self.top(epsilon)
+        if not self.counts_for_something:
+            return 0.0, float(np.exp(min(self.bounded.log_bound(epsilon) - top, 600.0)))
+        value = self.value(epsilon)[0]
+        size = self._half * np.abs(self._f) / self._kernel
+        rounding = 8 * _UNIT * float(np.sum(size * (self._phase + self._y * epsilon)))
+        spread = self._sampling + self._tail + rounding
+        factor = self._factor + 8 * _UNIT * (abs(self._level) + self.t * epsilon + 10)
+        alias = 0.0
+        for tilt, log_mgf in self._sides:
+            gap = abs(tilt - self.t) * self._period
+            log_size = float(log_kernel_peak(np.array(tilt))) + log_mgf - tilt * epsilon - top
+            alias += float(np.exp(min(log_size - gap - np.log(-np.expm1(-gap)), 600.0)))
+        upper = (value + spread) * np.exp(min(factor, 600.0))
+        return (value - spread) * np.exp(-factor) - alias, upper

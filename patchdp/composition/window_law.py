@@ -1,0 +1,515 @@
+"""The law of one step's privacy loss, cut by smooth windows into losses below, inside and above.
+
+>>> from patchdp.step import StepProfile, fixed_size_pair
+>>> step = StepProfile(((1.0, fixed_size_pair(rate=1e-3, mu=1.0)),), attainable=True)
+>>> ladder = WindowedLaw.whole(step, "symmetric", reach=12.0).below(0.5)
+>>> law = ladder.nodes(highest=100.0, log_rest=-60.0)
+>>> log_n, log_m = law.log_moments(np.array([0.0]))
+>>> round(float(np.exp(log_m[0])), 6)  # few losses exceed 0.5
+3.6e-05
+
+A window is `W(x) = Phi((x - c)/s)` on the axis of the pair, with `c` where the loss is `l`. It is
+analytic and `|Phi((x + ia - c)/s)| <= e^{a^2/2s^2} Phi((x - c)/s)`, so bounds in a strip
+(`patchdp.composition.strip`) hold for windowed densities with that factor. Proofs:
+`docs/theory/exact.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from patchdp.composition.loss_law import (
+    NODES_PER_PANEL,
+    ExactEngineError,
+    Pairs,
+    Side,
+    gauss_nodes,
+    gauss_weights,
+    small_exp,
+)
+from patchdp.composition.strip import SlopeBound, turning
+from patchdp.step import MixturePair, StepProfile
+
+__all__ = ["WindowNodes", "WindowedLaw"]
+
+Array = npt.NDArray[np.float64]
+
+_UNIT = 2.0**-53
+_PHASE = 12.0  # radians of e^{iyL} that one panel may hold
+_ELLIPSES = (1.8, 2.4, 3.4, 5.0)
+_POINTS = 17  # for the maximum on an ellipse
+_MOST_PANELS = 6000
+_STEEPEST = 1.45  # largest mu * a
+_FAR_LEFT = 10.0
+_WIDTH = 0.1  # of a window, relative to its place: W(0) is below 1e-23
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows of one pair, from the highest down: `v(x) = prod Phi(-(x - c)/s)` is what is left."""
+
+    centres: tuple[float, ...] = ()
+    widths: tuple[float, ...] = ()
+
+    def add(self, pair: MixturePair, loss: float, relative_width: float) -> _Windows:
+        c = float(pair.position(loss))
+        slope = float(pair.loss(c * (1 + 1e-4)) - pair.loss(c * (1 - 1e-4))) / (2e-4 * c)
+        s = relative_width * min(c, loss / slope)
+        return _Windows((*self.centres, c), (*self.widths, s))
+
+    def log_left(self, x: Array) -> Array:
+        """`log v(x)`."""
+        total = np.zeros_like(x)
+        for c, s in zip(self.centres, self.widths, strict=True):
+            total = total + special.log_ndtr(-(x - c) / s)
+        return total
+
+    def log_cut(self, x: Array, a: Array) -> Array:
+        """Log of a bound on `|1 - v|` at `x + ia`."""
+        total = np.zeros_like(x)
+        for c, s in zip(self.centres, self.widths, strict=True):
+            power = special.log_ndtr((x - c) / s) + 0.5 * np.square(a / s)
+            total = total + np.logaddexp(0.0, np.minimum(power, 600.0))
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(np.expm1(np.minimum(total, 700.0))))
+
+    def log_left_near(self, low: Array, high: Array, a: Array) -> Array:
+        """Log of a bound on `|v(x + ia')|`, `low <= x <= high`, `a' <= a`."""
+        total = np.zeros_like(low)
+        for c, s in zip(self.centres, self.widths, strict=True):
+            total = total + _log_near((c - low) / s, (c - high) / s, a / s)
+        return total
+
+    def log_inside_near(self, low: Array, high: Array, a: Array) -> Array:
+        """The same of `W`, the only window."""
+        if not self.centres:
+            return np.full_like(low, -np.inf)
+        c, s = self.centres[0], self.widths[0]
+        return _log_near((high - c) / s, (low - c) / s, a / s)
+
+
+def _log_near(high: Array, low: Array, a: Array) -> Array:
+    """Of `|Phi(u + ia')|` for `low <= u <= high`: `Phi = 1 - Phi(-u)` where `u` is large."""
+    growth = 0.5 * np.square(a)
+    small = growth + special.log_ndtr(high)
+    return np.asarray(np.minimum(small, np.logaddexp(0.0, growth + special.log_ndtr(-low))))
+
+
+@dataclass(frozen=True)
+class WindowedLaw:
+    """A step's law without the losses above the windows that were set so far.
+
+    Args:
+      profile, side: The law; `"backward"` has no windows (its losses are bounded).
+      reach: Largest position of the pair's axis that counts.
+      above: Windows of each part that bound what is left from above.
+      window: The lowest window of each part: the band is what it takes away next.
+      relative_width: Width of the windows, relative to the loss where they stand.
+    """
+
+    profile: StepProfile
+    side: Side
+    reach: float
+    above: tuple[_Windows, ...]
+    window: tuple[_Windows, ...]
+    relative_width: float = _WIDTH
+
+    @classmethod
+    def whole(
+        cls, profile: StepProfile, side: Side, *, reach: float, relative_width: float = _WIDTH
+    ) -> WindowedLaw:
+        """Nothing taken away, and no window yet."""
+        none = tuple(_Windows() for _ in profile.parts)
+        return cls(profile, side, reach, none, none, min(relative_width, _WIDTH))
+
+    def below(self, loss: float) -> WindowedLaw:
+        """What is left below the present window, with the next one at `loss`."""
+        above = tuple(
+            _Windows(a.centres + w.centres, a.widths + w.widths)
+            for a, w in zip(self.above, self.window, strict=True)
+        )
+        window = tuple(
+            _Windows().add(pair, loss, self.relative_width) for _, pair in self.profile.parts
+        )
+        return replace(self, above=above, window=window)
+
+    def nodes(self, *, highest: float, log_rest: float, margin: float = 9.0) -> WindowNodes:
+        """Quadrature for the band, resolving `e^{iyL}` up to `y = highest`.
+
+        Args:
+          highest: Largest frequency.
+          log_rest: Positions beyond which less than this log-probability is left may be dropped.
+          margin: How many widths of the density further the nodes go.
+        """
+        pieces = []
+        for (weight, pair), above, window in zip(
+            self.profile.parts, self.above, self.window, strict=True
+        ):
+            end = self._end(pair, above, log_rest, margin)
+            pieces.append(_Piece(pair, weight, above, window, end, self.side))
+        return WindowNodes(pieces, self.side, highest)
+
+    def _end(self, pair: MixturePair, above: _Windows, log_rest: float, margin: float) -> float:
+        """Where the remaining density has fallen by `log_rest`, and some widths further."""
+        grids = [np.linspace(0.0, self.reach, 300)]
+        grids += [
+            c + s * np.arange(0.0, 60.0) for c, s in zip(above.centres, above.widths, strict=True)
+        ]
+        x = np.unique(np.concatenate(grids))
+        fallen = above.log_left(x) + special.log_ndtr(max(pair.p_means) - x) < log_rest
+        first = float(x[int(np.argmax(fallen))]) if np.any(fallen) else self.reach
+        narrow = [s for c, s in zip(above.centres, above.widths, strict=True) if first > c]
+        return min(first + margin / float(np.sqrt(1 + sum(s**-2.0 for s in narrow))), self.reach)
+
+
+class _Piece:
+    """Panels of one part."""
+
+    def __init__(
+        self,
+        pair: MixturePair,
+        weight: float,
+        above: _Windows,
+        window: _Windows,
+        end: float,
+        side: Side,
+    ) -> None:
+        self.pair, self.weight, self.above, self.window = pair, weight, above, window
+        self.end, self.side = end, side
+        self.mu = max(abs(m) for m in (*pair.shifts, *pair.p_means, *pair.q_means))
+
+    def edges(self, highest: float) -> Array:
+        """Panel edges: narrow against the density, the windows and the oscillation."""
+        width = min(0.6, 0.4 / self.mu)
+        top = float(self.pair.loss(self.end))
+        if self.end / width + top * highest / _PHASE > _MOST_PANELS:
+            raise ExactEngineError(
+                "the exact engine would need too many quadrature nodes here; use method 'pld'"
+            )
+        start = 0.0 if self.side == "symmetric" else -(_FAR_LEFT + self.mu)
+        grids = [np.linspace(start, self.end, int(np.ceil((self.end - start) / width)) + 1)]
+        grids.append(self.pair.position(np.arange(_PHASE / highest, top, _PHASE / highest)))
+        for windows in (self.above, self.window):
+            for c, s in zip(windows.centres, windows.widths, strict=True):
+                grids.append(c + s * np.arange(-10.0, 40.0, 2.5))
+        edges = np.unique(np.concatenate(grids))
+        edges = edges[(edges >= start) & (edges <= self.end)]
+        return np.asarray(edges[np.concatenate([[True], np.diff(edges) > 1e-9 * width])])
+
+
+class WindowNodes:
+    """Gauss-Legendre nodes for `N(z)`, what is left, and `M(z)`, the band taken from it.
+
+    `N(z) = 1 - lost + E[v (e^{zL} - 1)]` and `M(z) = E[v W e^{zL}]`, `v` the weight left below all
+    windows but the lowest, `W` the lowest. Losses and masses have shape `(n,)`.
+    """
+
+    def __init__(self, pieces: list[_Piece], side: Side, highest: float) -> None:
+        self.pieces, self.side, self.folded = pieces, side, side == "symmetric"
+        xs, halves, owner = [], [], []
+        loss, log_q, log_v, log_w = [], [], [], []
+        for number, piece in enumerate(pieces):
+            edges = piece.edges(highest)
+            half = 0.5 * np.diff(edges)
+            x = (0.5 * (edges[1:] + edges[:-1])[:, None] + half[:, None] * gauss_nodes).ravel()
+            q, own = (a[0] for a in Pairs([piece.pair]).log_q_and_loss(x[None, :]))
+            xs.append(x)
+            halves.append(half)
+            loss.append(own)
+            size = np.repeat(half, NODES_PER_PANEL) * np.tile(gauss_weights, len(half))
+            log_q.append(q + np.log(size) + np.log(piece.weight))
+            log_v.append(piece.above.log_left(x))
+            log_w.append(self._log_inside(piece.window, x))
+            owner.append(np.full(len(half), number))
+        self.x, self.half, self.owner = (np.concatenate(a) for a in (xs, halves, owner))
+        self.loss, self.log_q, self.log_v, self.log_w = (
+            np.concatenate(a) for a in (loss, log_q, log_v, log_w)
+        )
+        self.log_p = self.log_q + self.loss
+        self.size = np.repeat(self.half, NODES_PER_PANEL) * np.tile(gauss_weights, len(self.half))
+        self._cut = -np.expm1(self.log_v)
+        tail_p, tail_q = self._tails()
+        both = np.exp(self.log_p) + np.exp(self.log_q) if self.folded else np.exp(self.log_p)
+        beyond = tail_p + tail_q if self.folded else tail_p
+        gain = -np.expm1(-self.loss) * np.exp(self.log_p)
+        # mass, and mass times 1 - e^{-L}, that is not left
+        self.lost = float(self._cut @ both) + beyond
+        self.lost_gain = float(self._cut @ gain) + tail_p - tail_q
+        last = [float(np.exp(p.above.log_left(np.array([p.end]))[0])) for p in pieces]
+        # what the end of the nodes drops though no window took it
+        self.dropped = 1.01 * max(last) * beyond
+
+    @staticmethod
+    def _log_inside(window: _Windows, x: Array) -> Array:
+        if not window.centres:
+            return np.full_like(x, -np.inf)
+        return np.asarray(special.log_ndtr((x - window.centres[0]) / window.widths[0]))
+
+    def _tails(self) -> tuple[float, float]:
+        p = q = 0.0
+        for piece in self.pieces:
+            pair = piece.pair
+            p += piece.weight * sum(
+                w * float(special.ndtr(m - piece.end))
+                for w, m in zip(pair.p_weights, pair.p_means, strict=True)
+            )
+            q += piece.weight * sum(
+                w * float(special.ndtr(m - piece.end))
+                for w, m in zip(pair.q_weights, pair.q_means, strict=True)
+            )
+        return p, q
+
+    def log_moments(self, t: Array) -> tuple[Array, Array]:
+        """`log N(t)` and `log M(t)` at real tilts `t`."""
+        power = self.log_p + self.log_v + t[:, None] * self.loss
+        scale = np.maximum(np.max(power, axis=1), 0.0)
+        up = np.exp(power - scale[:, None])
+        tilt, floor = t[:, None], np.exp(-scale)
+        inside = np.exp(self.log_w)
+        if self.folded:
+            bend = np.expm1(-tilt * self.loss) * np.expm1(-(tilt + 1) * self.loss)
+            excess = np.sum(up * bend, axis=1) - floor * self.lost
+            band = (up * (1 + np.exp(-(2 * tilt + 1) * self.loss))) @ inside
+        else:
+            mass = np.exp(self.log_p + self.log_v - scale[:, None])
+            angle = tilt * self.loss
+            near = np.abs(angle) < 0.4
+            rise = np.where(
+                near, mass * small_exp(np.where(near, angle, 0.0)), up - mass * (1 + angle)
+            )
+            back = float(np.exp(self.log_p + self.log_v) @ self._back) - self.lost_gain
+            excess = np.sum(rise, axis=1) + floor * (t * back - self.lost)
+            band = up @ inside
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_n = np.where(scale == 0, np.log1p(excess), scale + np.log(floor + excess))
+            return np.asarray(log_n), np.asarray(scale + np.log(band))
+
+    @cached_property
+    def _back(self) -> Array:
+        """`q(-L)`."""
+        near = np.abs(self.loss) < 0.4
+        return np.where(
+            near,
+            small_exp(np.where(near, -self.loss, 0.0)),
+            np.exp(np.minimum(-self.loss, 700.0)) - 1 + self.loss,
+        )
+
+    def on_line(self, t: float, log_n: float, coarse: Array, fine: Array) -> tuple[Array, ...]:
+        """`1 - Re` and `Im` of `N(t + iy)/N(t)`, and `M(t + iy)/N(t)`, at `y = coarse + fine`.
+
+        `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums
+        over the loss into matrix products.
+        """
+        even, odd, even_m, odd_m = self._tilted(t, log_n)
+        keep = even + even_m > 1e-26 * np.max(even_m)
+        loss, even, odd = self.loss[keep], even[keep], odd[keep]
+        even_m, odd_m = even_m[keep], odd_m[keep]
+        drop_a, sine_a = _turn(np.outer(coarse, loss))
+        drop_b, sine_b = _turn(np.outer(fine, loss))
+
+        def sums(real: Array, imaginary: Array) -> tuple[Array, Array]:
+            drop = (sine_a * real) @ sine_b.T - (drop_a * real) @ drop_b.T
+            drop += (drop_a @ real)[:, None] + (drop_b @ real)[None, :]
+            turn = -(sine_a * imaginary) @ drop_b.T - (drop_a * imaginary) @ sine_b.T
+            turn += (sine_a @ imaginary)[:, None] + (sine_b @ imaginary)[None, :]
+            return drop.ravel(), turn.ravel()
+
+        drop, turn = sums(even, odd)
+        drop_m, turn_m = sums(even_m, odd_m)
+        return drop, turn, np.asarray(float(np.sum(even_m)) - drop_m + 1j * turn_m)
+
+    def _tilted(self, t: float, log_n: float) -> tuple[Array, Array, Array, Array]:
+        """Masses under the tilt relative to `N(t)`: sum and difference of both signs, twice."""
+        up = np.exp(self.log_p + self.log_v + t * self.loss - log_n)
+        inside = np.exp(self.log_w)
+        if not self.folded:
+            return up, up, inside * up, inside * up
+        even = up * (1 + np.exp(-(2 * t + 1) * self.loss))
+        odd = -up * np.expm1(-(2 * t + 1) * self.loss)
+        return even, odd, inside * even, inside * odd
+
+    @cached_property
+    def _rounding(self) -> tuple[Array, Array]:
+        """Relative errors of losses and of masses."""
+        magnitude = np.empty_like(self.x)
+        of = np.repeat(self.owner, NODES_PER_PANEL)
+        for number, piece in enumerate(self.pieces):
+            pair = piece.pair
+            least = min(*pair.gains, *pair.p_weights, *pair.q_weights, piece.weight)
+            here = of == number
+            magnitude[here] = (
+                2 * piece.mu * np.abs(self.x[here]) + piece.mu**2 + abs(np.log(least)) + 10
+            )
+        of_loss = 8 * _UNIT * magnitude
+        bend = sum(
+            (np.abs(self.x - c) / s) ** 2 * (self.x > c) + np.abs(self.x - c) / s
+            for piece in self.pieces
+            for w in (piece.above, piece.window)
+            for c, s in zip(w.centres, w.widths, strict=True)
+        )
+        of_mass = of_loss + 8 * _UNIT * np.square(self.x) + (100 + len(self.x)) * _UNIT
+        return of_loss, of_mass + 8 * _UNIT * bend
+
+    def errors(self, t: float, log_n: float, y: Array) -> tuple[float, Array, Array]:
+        """Bounds on the errors of `N(t)`, `N(t + iy) - N(t)` and `M(t + iy)` over `N(t)`."""
+        even, odd, even_m, _ = self._tilted(t, log_n)
+        of_loss, of_mass = self._rounding
+        size = np.abs(self.loss)
+        relative = of_mass + of_loss * (2 + (2 * t + 1) * size)
+        small = np.abs(np.expm1(-t * self.loss)) * np.abs(odd if self.folded else even)
+        lost = (self.lost + (0.0 if self.folded else t * abs(self.lost_gain))) * np.exp(-log_n)
+        panels, panels_n, panels_m, at_cut = self._remainders(t, log_n, y)
+        if not self.folded:
+            lost = lost + 1e-22 * (1 + t) / _UNIT * np.exp(-log_n)  # left of the nodes
+        at_zero = float(relative @ small) + (len(self.x) + 200) * _UNIT * lost + t * panels
+        at_zero += at_cut if self.folded else (1 + t) * at_cut
+        angle = np.outer(y, size)
+        turned = np.minimum(angle, 1.0)
+        # cos - 1 goes with the sum of both signs, sin with their difference
+        of_n = np.minimum(np.square(angle), 2.0) @ (relative * even) + turned @ (relative * odd)
+        of_n += (angle * turned) @ (of_loss * even) + angle @ (of_loss * odd) + y * panels_n
+        of_m = float(relative @ even_m) + angle @ (of_loss * even_m) + panels_m
+        return at_zero, of_n, of_m
+
+    def _remainders(self, t: float, log_n: float, y: Array) -> tuple[float, Array, Array, float]:
+        """Gauss-Legendre remainders: of `E[v L e^{tL}]`, its waves, the band's waves, the cut."""
+        slopes = [self._ellipses(t, log_n, p, number) for number, p in enumerate(self.pieces)]
+        first, band, turn, cut, mass, mass_m = (
+            np.concatenate(a, axis=1) for a in zip(*slopes, strict=True)
+        )
+        at_zero = float(np.sum(np.exp(np.minimum(np.min(first, axis=0), 600.0))))
+        of_n, of_m = np.empty_like(y), np.empty_like(y)
+        for i, value in enumerate(y):
+            wave = np.exp(np.minimum(np.min(first + value * turn, axis=0), 600.0))
+            of_n[i] = np.sum(np.minimum(wave, 2.3 * mass[0] * 2 / value))
+            wave = np.exp(np.minimum(np.min(band + value * turn, axis=0), 600.0))
+            of_m[i] = np.sum(np.minimum(wave, 2.3 * mass_m[0]))
+        return at_zero, of_n, of_m, float(np.sum(np.exp(np.minimum(np.min(cut, axis=0), 600.0))))
+
+    def _ellipses(self, t: float, log_n: float, piece: _Piece, number: int) -> tuple[Array, ...]:
+        """Logs of the remainders of each panel (columns) from each ellipse (rows)."""
+        chosen = np.flatnonzero(self.owner == number)
+        half, mu = self.half[chosen], piece.mu
+        centre = self.x.reshape(-1, NODES_PER_PANEL)[chosen].mean(axis=1)
+        rows: list[list[Array]] = [[], [], [], []]
+        for rho in _ELLIPSES:
+            a = 0.5 * half * (rho - 1 / rho)
+            theta = np.minimum(mu * a, _STEEPEST)
+            stretch = 0.5 * half * (rho + 1 / rho)
+            x = centre[:, None] + stretch[:, None] * np.linspace(-1, 1, _POINTS)
+            gap = (stretch / (_POINTS - 1))[:, None]  # half the spacing
+            grid = _Strip(piece, x, t, self.side)
+            slope = grid.slope(a[:, None], theta[:, None])
+            turn = a[:, None] * slope * np.exp(2 * gap * (4 * mu + 1 / a[:, None]))
+            turn = np.minimum(turn, 2 * theta[:, None])
+            steep = np.abs(x) + gap + 3 * mu + t * np.minimum(turn / a[:, None], 2 * mu)
+            rise = np.minimum(-np.log(np.cos(theta))[:, None], turn)
+            rule = gap * steep - log_n + np.log(16 * half)[:, None] + 0.5 * np.square(a)[:, None]
+            rule = rule - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
+            rule = np.where((mu * a > _STEEPEST)[:, None], np.inf, rule)
+            level = rule + grid.log_density + (t + 1) * rise
+            plain = rule + grid.log_plain + rise
+            left = piece.above.log_left_near(x - gap, x + gap, a[:, None])
+            inside = piece.window.log_inside_near(x - gap, x + gap, a[:, None])
+            reach = np.log(np.abs(grid.loss) + turn + 2 * gap * 2 * mu)
+            rows[0].append(np.max(level + left + reach, axis=1))
+            rows[1].append(np.max(level + left + inside, axis=1))
+            rows[2].append(np.max(turn, axis=1))
+            rows[3].append(np.max(plain + piece.above.log_cut(x + gap, a[:, None]), axis=1))
+        even, _, even_m, _ = self._tilted(t, log_n)
+        mass, mass_m = (
+            np.sum(v.reshape(-1, NODES_PER_PANEL)[chosen], axis=1)[None, :] for v in (even, even_m)
+        )
+        return (*(np.stack(r) for r in rows), mass, mass_m)
+
+    def mean(self) -> float:
+        """An upper bound on the mean of the positive losses that are left."""
+        total = 0.0
+        for number, piece in enumerate(self.pieces):
+            here = np.repeat(self.owner == number, NODES_PER_PANEL) & (self.x + self.size > 0)
+            x, size = self.x[here], self.size[here]
+            # the j-th node lies in a cell as long as its weight: the extremes in that cell
+            log_mass = self.log_p[here] + (np.abs(x) + size + piece.mu) * size
+            log_mass += piece.above.log_left(x - size)
+            total += float(np.exp(log_mass) @ piece.pair.loss(x + size))
+        return total
+
+    def oscillation(self, t: float, log_n: float, y: Array) -> Array:
+        """A bound on `|M(t + iy')|/N(t)` for every `y' >= y`."""
+        best = np.full(len(y), np.inf)
+        _, _, even_m, _ = self._tilted(t, log_n)
+        best = np.minimum(best, 1.1 * float(np.sum(even_m)))
+        widths = min(p.window.widths[0] for p in self.pieces)
+        widest = max(p.mu for p in self.pieces)
+        scaled = [widths * k for k in (2.0, 3.5, 5.0, 6.5, 8.0, 9.5)]
+        for a in sorted({min(v, 1.2 / widest) for v in scaled}):
+            best = np.minimum(best, self._shifted(t, log_n, a, y))
+        return np.asarray(best)
+
+    def _shifted(self, t: float, log_n: float, a: float, y: Array) -> Array:
+        """The integral moved up by `a`."""
+        total = np.zeros(len(y))
+        for number, piece in enumerate(self.pieces):
+            here = np.repeat(self.owner == number, NODES_PER_PANEL)
+            x, size = self.x[here], self.size[here]
+            lift = 0.5 * a * a
+            slope = SlopeBound(piece.pair, x).slope(np.asarray(a), np.asarray(piece.mu * a))
+            turn = a * slope * np.exp(size * (4 * piece.mu + 1 / a))
+            log_mass = t * np.minimum(-np.log(np.cos(piece.mu * a)), turn)
+            log_mass += self.log_p[here] + t * self.loss[here] - log_n
+            if self.folded:
+                log_mass = log_mass + np.log1p(np.exp(-(2 * t + 1) * self.loss[here]))
+            # the j-th node lies in a cell as long as its weight: the extremes in that cell
+            steep = np.abs(x) + size + piece.mu + t * np.minimum(turn / a, 2 * piece.mu)
+            log_mass = log_mass + steep * size
+            log_mass = log_mass + piece.above.log_left_near(x - size, x + size, np.asarray(a))
+            log_mass = log_mass + piece.window.log_inside_near(x - size, x + size, np.asarray(a))
+            rate = turning(piece.pair, x, a) * np.exp(-3 * piece.mu * size)
+            heavy = log_mass > np.max(log_mass) - 60.0
+            rest = float(np.sum(np.exp(np.minimum(log_mass[~heavy] + lift, 600.0))))
+            waves = np.exp(-np.outer(y, rate[heavy])) @ np.exp(log_mass[heavy])
+            total += np.exp(min(lift, 600.0)) * waves + rest
+            ends = [piece.end] if not self.folded else [0.0, piece.end]
+            for at in ends:
+                total += self._vertical(piece, at, t, log_n, a, y)
+        return total
+
+    def _vertical(
+        self, piece: _Piece, at: float, t: float, log_n: float, a: float, y: Array
+    ) -> Array:
+        """The piece of the contour from `at` to `at + ia`: its exponent is convex along it."""
+        windows = (*piece.above.widths, *piece.window.widths)
+        grow = 0.5 * a * a * (1 + sum(s**-2.0 for s in windows))
+        x = np.array([at])
+        log_q, loss = (v[0] for v in Pairs([piece.pair]).log_q_and_loss(x[None, :]))
+        level = log_q + loss + t * loss + piece.above.log_left(x) - log_n
+        level = level + self._log_inside(piece.window, x) + np.log(2 * piece.weight)
+        turn = a * SlopeBound(piece.pair, x).slope(np.asarray(a), np.asarray(piece.mu * a))
+        level = level + t * np.minimum(-np.log(np.cos(piece.mu * a)), turn)
+        rate = float(turning(piece.pair, x, a)[0])
+        return np.asarray(a * np.exp(np.minimum(level + np.maximum(0.0, grow - y * rate), 600.0)))
+
+
+class _Strip(SlopeBound):
+    """Real positions, with the density that bounds both `P e^{zL}` and `Q e^{-zL}` around them."""
+
+    def __init__(self, piece: _Piece, x: Array, t: float, side: Side) -> None:
+        super().__init__(piece.pair, x)
+        if side == "symmetric":
+            self.log_density = self.log_q + 0.5 * self.loss + (t + 0.5) * np.abs(self.loss)
+        else:
+            self.log_density = self.log_q + self.loss + np.maximum(t * self.loss, -self.loss)
+        self.log_density = self.log_density + np.log(piece.weight)
+        self.log_plain = self.log_q + np.maximum(self.loss, 0.0) + np.log(piece.weight)
+
+
+def _turn(angle: Array) -> tuple[Array, Array]:
+    """`1 - cos` and `sin`."""
+    half = 0.5 * angle
+    sine = np.sin(half)
+    return 2 * np.square(sine), 2 * sine * np.cos(half)
