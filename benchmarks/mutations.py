@@ -195,15 +195,15 @@ MUTATIONS = (
     Mutation(
         "tilted composition: mass at infinity dropped",
         "composition/tilted.py",
-        "log_outside=float(np.logaddexp(log_tail, log_infinity)) + slack,",
-        "log_outside=log_tail,",
+        "log_outside=float(np.logaddexp(window.log_above, log_infinity)) + slack,",
+        "log_outside=window.log_above,",
         (CAUGHT,),
     ),
     Mutation(
         "tilted composition: certificate without its rounding bound",
         "composition/tilted.py",
-        "total = body + self.error * float(np.linalg.norm(weights))",
-        "total = body",
+        "error = self.error * float(np.linalg.norm(weights)) + 1e-290",
+        "error = 1e-290",
         (CAUGHT,),
     ),
     Mutation(

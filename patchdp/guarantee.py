@@ -81,13 +81,7 @@ def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
 def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
     if method == "exact":
         return float(exact.epsilon_upper(phases, np.array(log_delta)))
-    try:
-        reference = float(exact.epsilon_estimate(phases, np.array(log_delta)))
-    except exact.ExactEngineError:
-        reference = None
-    return certify.epsilon_upper(
-        phases, log_delta=log_delta, tolerance=tolerance, reference=reference
-    ).value
+    return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=tolerance).value
 
 
 def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:

@@ -3,23 +3,32 @@
 >>> import math
 >>> from patchdp.step import StepProfile, fixed_size_pair
 >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
->>> certificate = epsilon_upper([(step, 1)], log_delta=math.log(1e-5))
+>>> certificate = epsilon_upper([(step, 3)], log_delta=math.log(1e-5))
 >>> certificate.engine, round(certificate.value, 2)
-('dp-accounting', 4.38)
+('dp-accounting', 8.39)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
-from patchdp.composition import pld, tilted
-from patchdp.composition.masses import LossMasses, largest_loss, loss_masses
+from patchdp.composition import exact, pld, tilted
+from patchdp.composition.aim import Aim, Sketch
+from patchdp.composition.layers import Layers, compose_layer
+from patchdp.composition.masses import (
+    LossMasses,
+    large_masses,
+    largest_loss,
+    loss_masses,
+    small_masses,
+)
 from patchdp.step.moments import log_mgf
 from patchdp.step.profile import StepProfile
 
@@ -31,8 +40,16 @@ Phases = Sequence[tuple[StepProfile, int]]
 _NEGLIGIBLE = 2e-4
 # ... and when its grid, which is not aimed at delta, stays small.
 _MODERATE = 1 << 20
+# ... and epsilon is not so large that its exponentials overflow.
+_FAR = 500.0
 # Mass that may go to infinity, as a logarithm relative to delta (6e-6).
 _GIVEN_AWAY = 12.0
+# The closed form of one step is accurate to this much in log delta.
+_CLOSED_FORM = 1e-11
+# An excess over the exact epsilon that is always allowed: nothing that anybody would notice.
+_UNNOTICED = 1e-8
+# Grids up to this size are not worth cutting into layers.
+_SMALL = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,8 @@ class Certificate:
 
     Args:
       value: An upper bound.
-      engine: Which composition proved it: `"dp-accounting"` or `"tilted"`.
-      interval: Spacing of the loss grid.
+      engine: What proved it: `"dp-accounting"`, `"tilted"`, `"layers"` or `"closed form"`.
+      interval: Spacing of the (finest) loss grid; 0 for a closed form.
       points: Grid points of one discretised step.
       sharp: Whether the bounds of rounding and of tails in it are small beside delta.
     """
@@ -137,20 +154,185 @@ def _round_up(value: float) -> float:
     )
 
 
-def _epsilon(phases: Phases, log_delta: float, tolerance: float, coarsest: float) -> Certificate:
-    masses, tilt, goal = discretise(
-        phases, tolerance=tolerance, log_delta=log_delta, coarsest=coarsest
-    )
-    size, interval = max(m.size for m, _ in masses), masses[0][0].interval
-    google = _google(masses, log_delta)
-    if google is not None:
-        distribution, bound = google
-        value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14) - bound)
-        return Certificate(_round_up(float(value)), "dp-accounting", interval, size)
-    composed = tilted.compose(masses, tilt=tilt, log_target=goal)
+@dataclass(frozen=True)
+class _Layer:
+    """Losses between two cuts, their grid and their tilt."""
+
+    cut: float
+    top: float
+    interval: float
+    tilt: float
+    log_delta: float
+
+    @property
+    def points(self) -> float:
+        return self.top / self.interval
+
+
+class _Design:
+    """How to compose for one epsilon: one grid, or layers.
+
+    Args:
+      sketch: The steps.
+      epsilon: The epsilon in question.
+      log_delta: Log of delta there, or an estimate.
+      spent: What rounding to grids may add to log delta.
+      cut: Whether to cut even losses below epsilon, so that rounding in a transform is small
+        beside the mass of the losses of that size.
+    """
+
+    def __init__(
+        self, sketch: Sketch, epsilon: float, log_delta: float, spent: float, *, cut: bool = False
+    ) -> None:
+        self.sketch, self.epsilon, self.log_delta, self.spent = sketch, epsilon, log_delta, spent
+        top = self.top = sketch.top(log_delta + math.log(0.02 * min(spent, 0.1)))
+        aim = sketch.aim(epsilon, top)
+        one = self._lowest(top, aim, spent)
+        self.layers = [one]
+        if cut and top > epsilon:
+            self.layers = self._several(top, max(0.4 * epsilon, _UNNOTICED))
+        elif one.points > _SMALL and top > 4 * epsilon:
+            several = self._several(top, max(2 * epsilon, _UNNOTICED))
+            if 2 * sum(layer.points for layer in several) < one.points:
+                self.layers = several
+
+    def _several(self, top: float, cut: float) -> list[_Layer]:
+        sketch, found = self.sketch, []
+        aim = sketch.aim(self.epsilon, cut)
+        found.append(self._lowest(cut, aim, self._allowed(aim.log_delta)))
+        while cut < top:
+            end = 8 * cut if 16 * cut < top else max(top, 1.5 * cut)
+            aim = sketch.aim_layer(self.epsilon, cut, end)
+            interval = sketch.interval_of_layer(
+                aim.tilt, allowed=self._allowed(aim.log_delta), cut=cut, top=end
+            )
+            found.append(_Layer(cut, end, interval, aim.tilt, aim.log_delta))
+            cut = end
+        return found
+
+    def _lowest(self, top: float, aim: Aim, allowed: float) -> _Layer:
+        """The losses up to `top`, on a grid that has several points below epsilon."""
+        finest = max(self.epsilon, 1 / aim.tilt) * min(math.sqrt(self.spent), 1 / 24)
+        interval = self.sketch.interval(aim.tilt, allowed=allowed, top=top)
+        return _Layer(0.0, top, min(interval, finest), aim.tilt, aim.log_delta)
+
+    def _allowed(self, log_delta: float) -> float:
+        """What a layer may lose that holds only a part of delta."""
+        share = min(max(self.log_delta - log_delta, 0.0), 5.0)
+        return min(self.spent * math.exp(share), 0.5)
+
+    @property
+    def single(self) -> bool:
+        """Whether one grid holds all."""
+        return len(self.layers) == 1
+
+    @cached_property
+    def masses(self) -> list[tuple[LossMasses, int]]:
+        """The steps on the one grid."""
+        (layer,) = self.layers
+        cells = max(math.ceil(layer.top / layer.interval), 1)
+        self._check(cells)
+        return [
+            (small_masses(profile, interval=layer.interval, cells=cells), count)
+            for profile, count in self.sketch.phases
+        ]
+
+    @staticmethod
+    def _check(cells: float) -> None:
+        if cells > tilted.MAX_POINTS / 4:
+            raise tilted.GridTooLarge(
+                f"a step would need {cells:.3g} grid points; "
+                f"at most {tilted.MAX_POINTS // 4} are allowed"
+            )
+
+    def compose(self, aim: tuple[float, float]) -> tilted.ComposedMasses | Layers:
+        """Compose, sharp for the epsilons of `aim`."""
+        first = self.layers[0]
+        if self.single:
+            return tilted.compose(self.masses, tilt=first.tilt, log_target=self.log_delta, aim=aim)
+        parts: list[tilted.ComposedMasses] = []
+        log_infinity = -math.inf
+        for layer in self.layers:
+            # The cut is a point of either grid; it is the same number in both.
+            cut = layer.cut or layer.top
+            at = max(math.ceil(cut / layer.interval), 1)
+            interval = cut / at
+            self._check(layer.top / interval)
+            small = [
+                (small_masses(p, interval=interval, cells=at, top=cut), n)
+                for p, n in self.sketch.phases
+            ]
+            # What lies beyond the cut belongs to the next layer.
+            small = [
+                (replace(m, log_infinity=-math.inf, log_bottom=-math.inf), n) for m, n in small
+            ]
+            # Bounds of tails may cost a layer what they would cost all of delta.
+            log_target = self.log_delta
+            if not layer.cut:
+                parts.append(tilted.compose(small, tilt=layer.tilt, log_target=log_target, aim=aim))
+                continue
+            end = math.ceil(layer.top / interval)
+            large = [
+                large_masses(p, interval=interval, first=at, last=end, cut=layer.cut, top=layer.top)
+                for p, _ in self.sketch.phases
+            ]
+            if layer is not self.layers[-1]:
+                large = [replace(w, log_bottom=-math.inf) for w in large]
+            rows = [(s, w, n) for (s, n), w in zip(small, large, strict=True)]
+            parts.append(compose_layer(rows, tilt=layer.tilt, log_target=log_target, aim=aim))
+            log_infinity = float(
+                np.logaddexp.reduce([math.log(n) + w.log_infinity for _, w, n in rows])
+            )
+        return Layers(tuple(parts), log_infinity)
+
+    @cached_property
+    def slope(self) -> float:
+        """By how much log delta falls with epsilon, roughly."""
+        layers = self.layers
+        if self.single and self.top > 4 * self.epsilon:
+            layers = self._several(self.top, max(2 * self.epsilon, _UNNOTICED))
+        logs = np.array([layer.log_delta for layer in layers])
+        shares = np.exp(logs - logs.max())
+        return float(shares @ [layer.tilt for layer in layers] / shares.sum())
+
+
+def _sketch(phases: Phases, log_delta: float) -> Sketch:
+    return Sketch(phases, log_delta - math.log(sum(count for _, count in phases)) - 25.0)
+
+
+def _attempt(design: _Design, log_delta: float, doubt: float = 1.0) -> Certificate:
+    """The certified epsilon of one design, which may be too high by `doubt` in log delta."""
+    layers, near = design.layers, design.epsilon
+    interval, points = layers[0].interval, round(max(layer.points for layer in layers))
+    if design.single and near < _FAR:
+        google = _google(design.masses, log_delta)
+        if google is not None:
+            distribution, bound = google
+            value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14) - bound)
+            return Certificate(_round_up(float(value)), "dp-accounting", interval, points)
+    # What is found may lie a little above, by what rounding costs.
+    low = max(near - doubt / design.slope, 0.5 * near)
+    composed = design.compose((low, near + (0.02 + 3 * design.spent) / design.slope))
     value = composed.epsilon_upper(log_delta)
     sharp = math.isfinite(value) and composed.log_delta_sharpness(value)[1]
-    return Certificate(_round_up(value), "tilted", interval, size, sharp)
+    engine = "tilted" if design.single else "layers"
+    return Certificate(_round_up(value), engine, interval, points, sharp)
+
+
+def _settle(sketch: Sketch, log_delta: float) -> float:
+    """A rough epsilon, from coarse compositions: each is tilted towards what the last one found."""
+    epsilon = sketch.epsilon(log_delta)
+    for _ in range(12):
+        found = _attempt(_Design(sketch, epsilon, log_delta, 0.05), log_delta, 20.0).value
+        if not found < 0.97 * epsilon:
+            return epsilon
+        epsilon = found
+    return epsilon
+
+
+def _one_step(profile: StepProfile, log_delta: float) -> Certificate:
+    value = float(exact.epsilon_upper([(profile, 1)], np.array(log_delta)))
+    return Certificate(_round_up(value), "closed form", 0.0, 0)
 
 
 def epsilon_upper(
@@ -167,55 +349,78 @@ def epsilon_upper(
     Args:
       phases: Steps and how often each is applied.
       log_delta: Natural logarithm of delta, below 0.
-      tolerance: Excess allowed over the exact value, relative to it.
-      reference: An estimate of the exact value; without one, grids are halved until two agree.
+      tolerance: Excess allowed over the exact value, relative to it; 1e-8 is always allowed.
+      reference: An estimate of the exact value. By default the exact engine is asked where it is
+        quick; otherwise grids are refined until two agree.
 
     Raises:
       GridTooLarge: No grid within the memory cap reaches the tolerance.
     """
-    # A quarter of it is spent on the grid at first: what is left absorbs the other bounds.
-    spent = tolerance / 4
-    previous = coarsest = math.inf
-    while True:
-        try:
-            found = _epsilon(phases, log_delta, spent, coarsest)
-        except tilted.GridTooLarge as error:
-            hint = "" if reference is None else f"; the exact value is about {reference:.8g}"
-            raise tilted.GridTooLarge(f"{error}{hint}") from None
-        goal = reference if reference is not None else found.value - (previous - found.value) / 3
-        if found.value <= max(goal * (1 + tolerance), 1e-12):
+    if len(phases) == 1 and phases[0][1] == 1:
+        return _one_step(phases[0][0], log_delta)
+    # Total variation distances add up.
+    distance = np.logaddexp.reduce([math.log(n) + float(p.log_delta(0.0)) for p, n in phases])
+    if distance + _CLOSED_FORM <= log_delta:
+        return Certificate(0.0, "closed form", 0.0, 0)
+    if reference is None:
+        reference = _reference(phases, log_delta)
+    try:
+        return _refine(phases, log_delta, tolerance, reference)
+    except tilted.GridTooLarge as error:
+        hint = "" if reference is None else f"; the exact value is about {reference:.8g}"
+        raise tilted.GridTooLarge(f"{error}{hint}") from None
+
+
+def _reference(phases: Phases, log_delta: float) -> float | None:
+    """The exact engine's epsilon, where enough steps take part for it to be quick."""
+    expected = sum(n * w * sum(pair.gains) for p, n in phases for w, pair in p.parts)
+    if expected < 1.0:
+        return None
+    try:
+        return float(exact.epsilon_estimate(phases, np.array(log_delta)))
+    except exact.ExactEngineError:
+        return None
+
+
+def _refine(
+    phases: Phases, log_delta: float, tolerance: float, reference: float | None
+) -> Certificate:
+    sketch = _sketch(phases, log_delta)
+    near = reference if reference is not None else _settle(sketch, log_delta)
+    allowed = max(tolerance * near, _UNNOTICED)
+    slope = _Design(sketch, near, log_delta, 0.05).slope
+    spent = min(0.25 * slope * allowed, 0.1)
+    previous: Certificate | None = None
+    cut = False
+    for _ in range(10):
+        found = _attempt(_Design(sketch, near, log_delta, spent, cut=cut), log_delta)
+        if not found.sharp and not cut:
+            cut = True  # perhaps it is rounding in the transforms
+            found = _attempt(_Design(sketch, near, log_delta, spent, cut=cut), log_delta)
+        # The cost falls with what is spent, of which a quarter is left: at most half the cost.
+        goal = reference
+        if goal is None and previous is not None:
+            goal = found.value - (previous.value - found.value)
+        if goal is not None and found.value <= goal + allowed:
             return found
-        # Halving the interval leaves a quarter of its cost. What does not shrink is not the grid's.
-        if math.isfinite(previous) and previous - found.value < 0.1 * (previous - goal):
+        gained = math.inf if previous is None else previous.value - found.value
+        if reference is not None and gained < 0.1 * (found.value - reference):
             if found.sharp:
                 return found  # settled, and not by rounding: it is the reference that is off
-            raise tilted.GridTooLarge(
-                f"rounding of the composition keeps the certified epsilon at {found.value:.8g}, "
-                f"more than {tolerance:g} above the exact value of about {goal:.8g}; "
-                "ask for a larger tolerance"
-            )
-        # The estimate of the cost is that of a saddle point. Where it is off, what was found says
-        # by how much: the excess falls with the square of the interval.
-        shrink = 0.5
-        if reference is not None and reference > 0:
-            shrink = min(0.8 * math.sqrt(tolerance / (found.value / reference - 1)), 0.5)
-        previous, spent, coarsest = found.value, spent / 4, found.interval * max(shrink, 1 / 8)
-
-
-def _compose_towards(phases: Phases, epsilon: float, tolerance: float) -> tilted.ComposedMasses:
-    """A composition tilted towards `epsilon`, on a grid whose halving no longer changes delta."""
-    coarsest, previous = math.inf, math.inf
-    for _ in range(8):
-        masses, tilt, goal = discretise(
-            phases, tolerance=tolerance, epsilon=epsilon, coarsest=coarsest
-        )
-        composed = tilted.compose(masses, tilt=tilt, log_target=goal)
-        found = composed.log_delta_upper(epsilon)
-        # Halving takes three quarters of the excess away: a third of the change is left.
-        if previous - found <= 3 * tolerance:
             break
-        coarsest, previous = composed.interval / 2, found
-    return composed
+        ratio = 0.25
+        if reference is not None and math.isfinite(found.value):
+            ratio = 0.5 * allowed / (found.value - reference)
+        spent *= min(max(ratio, 1 / 64), 0.5) if reference is not None else ratio
+        if math.isfinite(found.value) and (previous is None or found.value < previous.value):
+            previous = found
+        if previous is not None and not 0.98 * near <= previous.value <= 1.05 * near:
+            near = previous.value
+    best = math.inf if previous is None else previous.value
+    raise tilted.GridTooLarge(
+        f"no composition within reach brings the certified epsilon below {best:.8g} "
+        f"with tolerance {tolerance:g}; ask for a larger tolerance"
+    )
 
 
 def log_delta_upper(
@@ -229,14 +434,18 @@ def log_delta_upper(
     Args:
       phases: Steps and how often each is applied.
       epsilon: Array of epsilons of any shape.
-      tolerance: As in `epsilon_upper`.
+      tolerance: Excess allowed over the exact delta, relative to it.
     """
-    flat = np.ravel(epsilon)
+    flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
+    if len(phases) == 1 and phases[0][1] == 1:
+        logs = exact.log_delta_upper(phases, flat)
+        return np.asarray(logs).reshape(np.shape(epsilon))
     best = np.zeros(flat.shape)
-    order = list(np.argsort(flat))
+    order = [int(i) for i in np.argsort(flat)]
     while order:
         pivot = order[len(order) // 2]
-        composed = _compose_towards(phases, float(flat[pivot]), tolerance)
+        middle = float(flat[pivot])
+        composed = _compose_towards(phases, middle, tolerance)
         left = []
         for i in order:
             value, sharp = composed.log_delta_sharpness(float(flat[i]))
@@ -245,3 +454,30 @@ def log_delta_upper(
                 left.append(i)
         order = left
     return best.reshape(np.shape(epsilon))
+
+
+def _compose_towards(
+    phases: Phases, epsilon: float, tolerance: float
+) -> tilted.ComposedMasses | Layers:
+    """A composition aimed at the epsilons around one."""
+    sketch = _sketch(phases, -60.0)
+    log_delta = sketch.aim(epsilon).log_delta
+    if log_delta < -40.0:
+        sketch = _sketch(phases, log_delta - 10.0)
+    try:
+        reference = float(exact.log_delta_estimate(phases, np.array(epsilon)))
+    except exact.ExactEngineError:
+        reference = None
+    spent, previous = 0.5 * tolerance, math.inf
+    log_delta = log_delta - 3.0 if reference is None else reference
+    for _ in range(8):
+        design = _Design(sketch, epsilon, log_delta, spent)
+        composed = design.compose((0.8 * epsilon, 1.25 * epsilon))
+        found = composed.log_delta_upper(epsilon)
+        goal = reference if reference is not None else found - (previous - found) / 3
+        if found - goal <= tolerance or previous - found <= 0.1 * (found - goal):
+            break
+        shrink = 0.5 * tolerance / (found - goal) if math.isfinite(goal) else 0.25
+        spent, previous = spent * min(max(shrink, 1 / 64), 0.5), found
+        log_delta = min(log_delta, found)
+    return composed

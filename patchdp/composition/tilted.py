@@ -16,9 +16,11 @@ is relative to delta; a bound of it is added. Sources: `docs/theory.md`, "Tilted
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,7 @@ __all__ = [
     "GridTooLarge",
     "compose",
     "fft_unit",
+    "least_epsilon",
     "log_delta_at",
     "saddle",
 ]
@@ -41,6 +44,8 @@ Array = npt.NDArray[np.float64]
 # 25 million points: the work arrays of one composition stay below 2 GiB.
 MAX_POINTS = 3 << 23
 _UNIT = 2.0**-53
+# An error term is small beside delta if it is at most this much of it, as a logarithm (2e-3).
+NEGLIGIBLE = -6.2
 
 
 class GridTooLarge(ValueError):
@@ -71,6 +76,7 @@ class ComposedMasses:
       error: Bound on the Euclidean norm of the error of `tilted`.
       slack: Relative bound for everything else (rounding of masses and sums).
       log_outside: Log of a bound on the mass above the window and at infinity.
+      aim: The epsilons for which the window is wide enough to be sharp.
     """
 
     interval: float
@@ -81,64 +87,106 @@ class ComposedMasses:
     error: float
     slack: float
     log_outside: float
+    aim: tuple[float, float] = (0.0, math.inf)
+
+    @cached_property
+    def _weights(self) -> tuple[Array, Array]:
+        # Where the first point lies g above epsilon, the j-th one after it weighs
+        # e^{-tjh} (1 - e^{-(g + jh)}) = e^{-tjh} (1 - e^{-jh}) + (1 - e^{-g}) e^{-tjh} e^{-jh}.
+        steps = self.interval * np.arange(len(self.tilted))
+        decay = np.exp(-self.tilt * steps)
+        return -decay * np.expm1(-steps), decay * np.exp(-steps)
 
     def log_delta_upper(self, epsilon: float) -> float:
         """Log of a certified upper bound on delta at `epsilon >= 0`."""
-        return self.log_delta_sharpness(epsilon)[0]
+        return self.log_delta_and_error(epsilon)[0]
 
     def log_delta_sharpness(self, epsilon: float) -> tuple[float, bool]:
         """The bound of `log_delta_upper`, and whether its error terms are small beside it."""
+        found, error = self.log_delta_and_error(epsilon)
+        return found, error < found + NEGLIGIBLE
+
+    def log_delta_and_error(self, epsilon: float) -> tuple[float, float]:
+        """The bound of `log_delta_upper`, and log of what it owes to rounding and cut tails.
+
+        That is infinite where the window was not chosen for this epsilon.
+        """
         if epsilon < self.interval * self.first:
-            return 0.0, False  # masses below the window were not kept
+            return 0.0, math.inf  # masses below the window were not kept
         start = math.floor(epsilon / self.interval) + 1 - self.first
         values = self.tilted[start:]
-        gap = self.interval * (self.first + start + np.arange(len(values))) - epsilon
-        gap = np.maximum(gap, 1e-300)
         if len(values) == 0:
-            return min(self.log_outside, 0.0), False
-        # In logarithms: a steep tilt takes the weights below the smallest float.
-        log_weights = np.log(-np.expm1(-gap)) - self.tilt * gap
-        peak = float(np.max(log_weights))
-        weights = np.exp(log_weights - peak)
+            return min(self.log_outside, 0.0), self.log_outside
+        gap = max(self.interval * (self.first + start) - epsilon, 0.0)
+        far, near = self._weights
+        share = -math.expm1(-gap)
+        weights = far[: len(values)] + share * near[: len(values)]
         body = float(weights @ values)
-        total = body + self.error * float(np.linalg.norm(weights))
-        log_inside = self.log_scale - self.tilt * epsilon + peak + math.log(total) + self.slack
-        log_inside += _UNIT * len(values)  # summing so many positive terms
-        sharp = total < 1.001 * body and self.log_outside < log_inside - 7.0
-        return float(min(np.logaddexp(log_inside, self.log_outside), 0.0)), sharp
+        # Weights below the smallest float were lost: less than 1e-290 in all.
+        error = self.error * float(np.linalg.norm(weights)) + 1e-290
+        scale = self.log_scale - self.tilt * (epsilon + gap) + self.slack
+        scale += _UNIT * len(values)  # summing so many positive terms
+        found = float(np.logaddexp(scale + math.log(body + error), self.log_outside))
+        if not self.aim[0] <= epsilon <= self.aim[1]:
+            return min(found, 0.0), math.inf
+        return min(found, 0.0), float(np.logaddexp(scale + math.log(error), self.log_outside))
 
     def epsilon_upper(self, log_delta: float) -> float:
         """The smallest certified epsilon at `log_delta`; infinity if none in the window."""
-        if self.log_delta_upper(0.0) <= log_delta:
-            return 0.0
         top = self.interval * (self.first + len(self.tilted))
-        if self.log_delta_upper(top) > log_delta:
-            return math.inf
-        low, high = max(self.interval * self.first, 0.0), top
-        above = self.log_delta_upper(low) - log_delta
-        if above <= 0:
-            return low
-        # Near the answer log delta falls almost linearly, by about the tilt: a few secant steps,
-        # from below, because the window may reach far above the answer.
-        slope = -self.tilt
-        root = min(low + above / self.tilt, 0.5 * (low + high))
-        last: tuple[float, float] | None = None
-        for _ in range(100):
-            excess = self.log_delta_upper(root) - log_delta
-            low, high = (root, high) if excess > 0 else (low, root)
-            if last is not None and root != last[0] and excess != last[1]:
-                slope = (excess - last[1]) / (root - last[0])
-            last = (root, excess)
-            step = -excess / slope if slope < 0 else math.inf
-            if high - low <= 1e-12 * top or abs(step) <= 1e-12 * root:
-                break
-            guess = root + step
-            root = guess if low < guess < high else 0.5 * (low + high)
-        # That may stop on either side of the root: step up until the bound is met.
-        climb = 1e-13 * max(root, 1e-300)
-        while self.log_delta_upper(root) > log_delta:
-            root, climb = root + climb, 2 * climb
-        return float(root)
+        bottom = max(self.interval * self.first, 0.0)
+        return least_epsilon(
+            self.log_delta_upper, log_delta, bottom=bottom, top=top, slope=self.tilt
+        )
+
+
+def least_epsilon(
+    log_delta_upper: Callable[[float], float],
+    log_delta: float,
+    *,
+    bottom: float,
+    top: float,
+    slope: float,
+) -> float:
+    """The smallest epsilon in `[bottom, top]` whose certified log delta is at most `log_delta`.
+
+    Infinity where there is none, 0 where epsilon 0 suffices.
+
+    Args:
+      log_delta_upper: A decreasing bound, 0 below `bottom`.
+      log_delta: What is asked for.
+      bottom, top: Where to look.
+      slope: By how much log delta falls with epsilon, roughly.
+    """
+    if log_delta_upper(0.0) <= log_delta:
+        return 0.0
+    if log_delta_upper(top) > log_delta:
+        return math.inf
+    low, high = bottom, top
+    above = log_delta_upper(low) - log_delta
+    if above <= 0:
+        return low
+    # Near the answer log delta falls almost linearly: a few secant steps, from below, because the
+    # window may reach far above the answer.
+    slope = -slope
+    root = min(low - above / slope, 0.5 * (low + high))
+    last: tuple[float, float] | None = None
+    for _ in range(100):
+        excess = log_delta_upper(root) - log_delta
+        low, high = (root, high) if excess > 0 else (low, root)
+        if last is not None and root != last[0] and excess != last[1]:
+            slope = (excess - last[1]) / (root - last[0])
+        last = (root, excess)
+        step = -excess / slope if slope < 0 else math.inf
+        if high - low <= 1e-12 * top or abs(step) <= 1e-12 * root:
+            break
+        guess = root + step
+        root = guess if low < guess < high else 0.5 * (low + high)
+    # That may stop on either side of the root: step up until the bound is met.
+    climb = 1e-13 * max(root, 1e-300)
+    while log_delta_upper(root) > log_delta:
+        root, climb = root + climb, 2 * climb
+    return float(root)
 
 
 Phases = Sequence[tuple[LossMasses, int]]
@@ -200,43 +248,152 @@ def saddle(
     return math.exp(float(root))
 
 
-def _window(phases: Phases, tilt: float, log_target: float) -> tuple[int, int, float]:
-    """First and last grid index of the window, and log of a bound on the mass above it."""
-    h = phases[0][0].interval
-    reach = sum(count * (masses.size - 1) for masses, count in phases)
-    log_m, mean, variance = _moments(phases, tilt)
-    spread = math.sqrt(variance) + h
-    # Chernoff: mass above b is at most exp(K(s) - s b) for every s >= 0. At s = tilt + j / spread
-    # the exponent falls with j until b is far above the tilted mean.
+@dataclass(frozen=True)
+class Window:
+    """The grid points that are kept, `first` to `last`, and log of a bound on the mass above.
+
+    >>> Window(-3, 40, -30.0).points
+    44
+    """
+
+    first: int
+    last: int
+    log_above: float
+
+    @property
+    def points(self) -> int:
+        """How many."""
+        return self.last - self.first + 1
+
+
+def choose_window(
+    cumulant: Callable[[float], float],
+    *,
+    tilt: float,
+    mean: float,
+    spread: float,
+    aim: tuple[float, float],
+    log_target: float,
+    interval: float,
+    reach: int,
+) -> Window:
+    """A window in which the folded law stays sharp at the epsilons of `aim`.
+
+    Only `log_above` is a matter of soundness, by Chernoff's inequality: mass above `b` is at most
+    `exp(K(s) - s b)` for every `s >= 0`. What folds into the window only adds.
+
+    Args:
+      cumulant: `K(s)`, log of the moment generating function of the composed law.
+      tilt, mean, spread: The tilt, and mean and standard deviation under it.
+      aim: The smallest and the largest epsilon in question.
+      log_target: Log of a delta that matters at the largest one.
+      interval: Grid spacing.
+      reach: The largest composed loss, in grid points.
+    """
+    h, known = interval, functools.cache(cumulant)
+    log_m = known(tilt)
+    low, epsilon = (max(e, 0.0) for e in aim)
+    end = reach * h
     goal = log_target - 12.0
     # The tilted mass that decides delta: what folds into the window must be small beside it.
-    decisive = log_target + tilt * (mean - 1 / tilt - 1 / (1 + tilt)) - log_m
-    best_top, folds_above = math.inf, math.inf
-    for j in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0):
-        s = tilt + j / spread
-        log_s = _moments(phases, s)[0]
-        best_top = min(best_top, (log_s - goal) / s)
-        if j:
-            # Mass above b folds onto the bottom of the window, tilted: it only adds, but with a
-            # heavy upper tail it could add much. P_t(S > b) <= exp(K(s) - K(t) - (s - t) b).
-            folds_above = min(
-                folds_above, (log_s - log_m + max(20.0, 12.0 - decisive)) * spread / j
-            )
-    last = min(math.ceil(max(best_top, folds_above) / h), reach)
-    best_log = -math.inf if last >= reach else goal
-    # Below: under the tilt, mass below a folds onto the top of the window and only adds.
-    below = mean - 9.0 * spread
-    for s in (2.0, 4.0, 6.0, 8.0, 12.0, 16.0):
-        shifted = tilt - s / spread
-        # P_t(S < a) <= exp(K(shifted) - K(tilt) + (s/spread) a): wanted below e^-32 together with
-        # the weight that the top of the window carries.
-        log_s = _moments(phases, shifted)[0]
-        below = max(below, ((log_m - log_s) - 32.0) * spread / s)
-    first = max(math.floor(min(below, mean) / h), -reach)
-    return first, max(last, first + 1), best_log
+    decisive = min(log_target + tilt * epsilon - log_m, 0.0) - 10.0
+
+    def top(step: float) -> float:
+        return (known(tilt + step) - goal) / (tilt + step)
+
+    def clear(step: float) -> float:
+        # Tilted mass above b is at most exp(K(s) - K(t) - (s - t) b).
+        return (known(tilt + step) - log_m - decisive) / step
+
+    best = _descend(top, 1.5 / spread)
+    last = min(math.ceil(max(top(best), epsilon + 4 * h) / h), reach)
+    log_above = -math.inf
+    if last < reach:
+        log_above = known(tilt + best) - (tilt + best) * last * h
+    # Mass at first - d folds onto last - d, where it weighs e^{-t (last - d - epsilon)}.
+    room = max(last * h - epsilon, h)
+
+    def deep(step: float) -> float:
+        return -((decisive + log_m - known(tilt - step)) / step + room)
+
+    def weighed(step: float) -> float:
+        return -(decisive + log_m - known(tilt - step) + tilt * room) / step
+
+    bottom = min(low, -deep(_descend(deep, 3.0 / spread)))
+    if decisive + tilt * room < 0:
+        bottom = min(bottom, -weighed(_descend(weighed, 3.0 / spread)))
+    # Mass above last + d folds onto first + d: it counts from the smallest epsilon on.
+    bottom = min(bottom, last * h + low - min(clear(_descend(clear, 4.0 / spread)), end))
+    first = max(math.floor(bottom / h) - 1, -reach)
+    return Window(first, max(last, first + 1), log_above)
 
 
-def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses:
+def _descend(bound: Callable[[float], float], step: float) -> float:
+    """A step at which a bound with one valley is near its lowest."""
+    value = bound(step)
+    for factor in (2.5, 0.4):
+        start = step
+        for _ in range(12):
+            new = bound(step * factor)
+            if not new < value:
+                break
+            gain, step, value = value - new, step * factor, new
+            if gain < 0.03 * abs(new):
+                break
+        if step != start:
+            break
+    return step
+
+
+def folded(masses: Array, origin: int, points: int) -> Array:
+    """Masses at `k - origin` laid around a circle of `points` places."""
+    start = -origin % points
+    rows = -(-(start + len(masses)) // points)
+    padded = np.zeros(rows * points)
+    padded[start : start + len(masses)] = masses
+    return padded if rows == 1 else np.asarray(padded.reshape(rows, points).sum(axis=0))
+
+
+def checked_points(window: Window, interval: float) -> int:
+    """The length of the transforms for a window.
+
+    Raises:
+      GridTooLarge: The window has more than `MAX_POINTS` grid points.
+    """
+    if window.points > MAX_POINTS:
+        raise GridTooLarge(
+            f"the composition needs {window.points} grid points at interval {interval:.3g}; "
+            f"at most {MAX_POINTS} are allowed"
+        )
+    return int(fft.next_fast_len(max(window.points, 16), real=True))
+
+
+# What lies below this modulus, as a logarithm, is set to 0.
+DEAD = -70.0
+
+
+def powers(
+    factors: Sequence[npt.NDArray[np.complex128]], counts: Sequence[int]
+) -> tuple[npt.NDArray[np.intp], Array, Array]:
+    """Where the product of powers is not negligible, and its log-modulus and phase there."""
+    log_modulus = np.zeros(len(factors[0]))
+    for factor, count in zip(factors, counts, strict=True):
+        square = np.square(factor.real) + np.square(factor.imag)
+        log_modulus += 0.5 * count * np.log(np.maximum(square, 1e-300))
+    alive = np.flatnonzero(log_modulus > DEAD)
+    phase = np.zeros(len(alive))
+    for factor, count in zip(factors, counts, strict=True):
+        phase += count * np.angle(factor[alive])
+    return alive, log_modulus[alive], phase
+
+
+def compose(
+    phases: Phases,
+    *,
+    tilt: float,
+    log_target: float,
+    aim: tuple[float, float] | None = None,
+) -> ComposedMasses:
     """Compose discretised steps and bound every error made on the way.
 
     >>> from patchdp.composition.masses import loss_masses
@@ -251,74 +408,90 @@ def compose(phases: Phases, *, tilt: float, log_target: float) -> ComposedMasses
       phases: Discretised steps, all with the same interval, and how often each is applied.
       tilt: Exponent of the tilt, above 0; any value is sound, `saddle` gives the sharp one.
       log_target: Log of the delta that matters: mass far below it may be given away.
+      aim: The smallest and largest epsilon in question; by default those around the tilt's own.
 
     Raises:
       GridTooLarge: The window has more than `MAX_POINTS` grid points.
     """
     h = phases[0][0].interval
-    first, last, log_tail = _window(phases, tilt, log_target)
-    longest = max(2 * masses.size - 1 for masses, _ in phases)
-    wanted = max(last - first + 1, longest)
-    if wanted > MAX_POINTS:
-        raise GridTooLarge(
-            f"the composition needs {wanted} grid points at interval {h:.3g}; "
-            f"at most {MAX_POINTS} are allowed"
-        )
-    points = fft.next_fast_len(wanted, real=True)
+    rows = [(masses, count, *masses.tilted_moments(tilt)) for masses, count in phases]
+    mean = sum(count * m for _, count, _, m, _ in rows)
+    variance = sum(count * v for _, count, _, _, v in rows)
+    if aim is None:
+        middle = max(mean - 1 / tilt - 1 / (1 + tilt), 0.0)
+        aim = (max(middle - 6 * math.sqrt(variance), 0.0), middle + 2 * math.sqrt(variance))
+    window = choose_window(
+        lambda s: sum(count * masses.log_mgf(s) for masses, count in phases),
+        tilt=tilt,
+        mean=mean,
+        spread=math.sqrt(variance) + h,
+        aim=aim,
+        log_target=log_target,
+        interval=h,
+        reach=sum(count * (masses.size - 1) for masses, count in phases),
+    )
+    points = checked_points(window, h)
     unit = fft_unit(points)
-    total_steps = sum(count for _, count in phases)
-    log_power = np.zeros(points // 2 + 1, dtype=np.complex128)
-    log_scale, shift = 0.0, 0
-    log_infinity = -math.inf
-    worst_exponent = 0.0
     # An output of the FFT errs by `unit`; its complex logarithm and the exponential of the sum by
     # 16 units of rounding per step at most (phases up to pi, moduli that still matter).
     per_step = unit + 16 * _UNIT
-    growth = math.exp(min(2 * per_step * total_steps, 700.0))
-    sensitivity = np.zeros(points // 2 + 1)
-    floor = 0.0
-    for masses, count in phases:
-        log_m, mean, _ = masses.tilted_moments(tilt)
-        exponents = tilt * masses.losses
-        q = np.exp(masses.log_probabilities + exponents - log_m)
-        heavy = q > 1e-20
-        magnitudes = np.abs(masses.log_probabilities[heavy]) + np.abs(exponents[heavy])
-        worst_exponent = max(worst_exponent, float(magnitudes.max()) + abs(log_m))
-        centre = min(max(round(mean / h) + masses.size - 1, 0), len(q) - 1)
-        padded = np.zeros(points)
-        padded[: len(q) - centre] = q[centre:]
-        if centre:
-            padded[-centre:] = q[:centre]
-        factor = fft.rfft(padded)
-        # A zero would give nan in complex arithmetic; the error bound does not see 1e-300.
-        log_power += count * np.log(np.where(factor == 0, 1e-300, factor))
-        modulus = np.abs(factor)
-        sensitivity += np.where(modulus > 0.5, count / np.maximum(modulus, 0.5), 0.0)
+    factors, counts = [], []
+    log_scale, shift, slack = 0.0, 0, 1e-13
+    log_infinity, floor = -math.inf, 0.0
+    for masses, count, log_m, centre_loss, _ in rows:
+        exponents = masses.log_probabilities + tilt * masses.losses
+        q = np.exp(exponents - log_m)
+        centre = min(max(round(centre_loss / h) + masses.size - 1, 0), len(q) - 1)
+        factors.append(fft.rfft(folded(q, centre, points)))
+        counts.append(count)
         floor += count * (0.5 + per_step) ** min(count - 1, 2000)
         shift += count * (centre - (masses.size - 1))
         log_scale += count * log_m
+        slack += count * mass_slack(masses.log_probabilities, tilt * masses.losses, q, log_m)
+        slack += count * _UNIT * (len(q) // points)  # adding up what was folded
         log_infinity = float(np.logaddexp(log_infinity, math.log(count) + masses.log_infinity))
-    magnitude = np.exp(log_power.real)
-    tilted = fft.irfft(np.exp(log_power), points)
+    total_steps = sum(counts)
+    growth = math.exp(min(2 * per_step * total_steps, 700.0))
+    alive, log_modulus, phase = powers(factors, counts)
+    magnitude = np.exp(log_modulus)
+    spectrum = np.zeros(points // 2 + 1, dtype=np.complex128)
+    spectrum[alive] = magnitude * (np.cos(phase) + 1j * np.sin(phase))
+    tilted = fft.irfft(spectrum, points)
     # With every factor f_i known up to e = per_step, the power errs by at most
     # sum_i T_i e prod |f| / |f_i| (1 + e/|f_i|)^T; where |f_i| <= 1/2, T_i e (1/2 + e)^(T_i - 1).
-    power_error = per_step * growth * (sensitivity * magnitude + floor)
+    sensitivity = np.zeros(len(alive))
+    for factor, count in zip(factors, counts, strict=True):
+        modulus = np.abs(factor[alive])
+        sensitivity += np.where(modulus > 0.5, count / np.maximum(modulus, 0.5), 0.0)
+    negligible = per_step * growth * (floor + 2 * total_steps * math.exp(DEAD)) + math.exp(DEAD)
+    power_error = per_step * growth * sensitivity * magnitude
     # Parseval: a spectrum's error of Euclidean norm s is one of s / sqrt(points) in the masses.
-    weight = np.full(len(power_error), 2.0)
-    weight[0] = 1.0
-    error = math.sqrt(float(weight @ np.square(power_error)) / points)
+    weight = np.where(alive == 0, 1.0, 2.0)
+    error = math.sqrt(float(weight @ np.square(power_error)) / points) + negligible
     error += unit * math.sqrt(float(weight @ np.square(magnitude)) / points)
-    slack = total_steps * (RELATIVE_ERROR + 4 * _UNIT * worst_exponent)
-    slack += 4 * _UNIT * abs(log_scale) + 1e-13
-    offset = (first - shift) % points
-    window = np.roll(tilted, -offset)[: last - first + 1]
+    slack += 4 * _UNIT * abs(log_scale)
     return ComposedMasses(
         interval=h,
-        first=first,
+        first=window.first,
         tilt=tilt,
-        tilted=np.maximum(window, 0.0),
+        tilted=cut_out(tilted, window, shift),
         log_scale=log_scale,
         error=error,
         slack=slack,
-        log_outside=float(np.logaddexp(log_tail, log_infinity)) + slack,
+        log_outside=float(np.logaddexp(window.log_above, log_infinity)) + slack,
+        aim=aim,
     )
+
+
+def mass_slack(log_masses: Array, exponents: Array, tilted: Array, log_m: float) -> float:
+    """Relative error of one step's tilted masses, the smallest (1e-20 of the largest) aside."""
+    heavy = tilted > 1e-20 * tilted.max()
+    magnitudes = np.abs(log_masses[heavy]) + np.abs(exponents[heavy])
+    return RELATIVE_ERROR + 4 * _UNIT * (float(magnitudes.max()) + abs(log_m))
+
+
+def cut_out(circle: Array, window: Window, shift: int) -> Array:
+    """The window's masses off the circle, without the negative ones that rounding leaves."""
+    at = (window.first - shift) % len(circle)
+    line = np.concatenate([circle[at:], circle[:at]])
+    return np.asarray(np.maximum(line[: window.points], 0.0))
