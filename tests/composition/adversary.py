@@ -81,3 +81,39 @@ def line_profile(rate: float, mu: float, forward: bool, eps: Array) -> Array:
         x = (np.log((1 / a - 1 + rate) / rate) + 2 * mu**2) / (2 * mu)
         x = np.where(1 / a <= 1 - rate, -np.inf, x)
     return np.asarray((1 - a + a * rate) * special.ndtr(x) - a * rate * special.ndtr(x - 2 * mu))
+
+
+class Adversary:
+    """Backward recursion over a list of triangles by quadrature over their outcomes."""
+
+    def __init__(self, weights, mu, triples):
+        self.losses = np.linspace(-6, 6, 241)
+        self.operators = []
+        for triple in triples:
+            # Merging outcomes into their mean (under Q) only weakens the attack.
+            loss, mass = step_law(weights, mu, *triple)
+            inside = np.abs(loss) < 8
+            q, edges = np.histogram(loss[inside], bins=1600, weights=(mass * np.exp(-loss))[inside])
+            p, _ = np.histogram(loss[inside], bins=edges, weights=mass[inside])
+            used = q > 1e-13
+            self.operators.append((np.log(p[used] / q[used]), p[used]))
+        self.last = np.stack(
+            [
+                np.maximum(-np.expm1(-self.losses[:, None] - loss), 0.0) @ mass
+                for loss, mass in self.operators
+            ]
+        )
+
+    def expectation(self, index, values):
+        loss, mass = self.operators[index]
+        at = self.losses[:, None] + loss
+        return np.interp(at, self.losses, values) @ mass
+
+    def play(self, steps, choose):
+        """Values after `steps`; `choose(table)` picks, for each loss, a row of the table."""
+        values = choose(self.last)
+        for _ in range(steps - 1):
+            values = choose(
+                np.stack([self.expectation(i, values) for i in range(len(self.operators))])
+            )
+        return values

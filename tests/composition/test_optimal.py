@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from adversary import ball, hockey_stick, inscribed, line_profile, step_law
+from adversary import Adversary, ball, hockey_stick, inscribed, line_profile
 
 from patchdp.composition import attained
 from patchdp.composition.attained import attain
@@ -23,42 +23,6 @@ EPSILONS = np.array([0.0, 0.05, 0.3, 1.0, 2.0])
 def composed(steps, delta):
     phases = [(step.symmetric, count) for step, count in steps]
     return epsilon_upper(phases, log_delta=math.log(delta), tolerance=1e-4).value
-
-
-class Adversary:
-    """Backward recursion over a list of triangles by quadrature over their outcomes."""
-
-    def __init__(self, weights, mu, triples):
-        self.losses = np.linspace(-6, 6, 241)
-        self.operators = []
-        for triple in triples:
-            # Merging outcomes into their mean (under Q) only weakens the attack.
-            loss, mass = step_law(weights, mu, *triple)
-            inside = np.abs(loss) < 8
-            q, edges = np.histogram(loss[inside], bins=1600, weights=(mass * np.exp(-loss))[inside])
-            p, _ = np.histogram(loss[inside], bins=edges, weights=mass[inside])
-            used = q > 1e-13
-            self.operators.append((np.log(p[used] / q[used]), p[used]))
-        self.last = np.stack(
-            [
-                np.maximum(-np.expm1(-self.losses[:, None] - loss), 0.0) @ mass
-                for loss, mass in self.operators
-            ]
-        )
-
-    def expectation(self, index, values):
-        loss, mass = self.operators[index]
-        at = self.losses[:, None] + loss
-        return np.interp(at, self.losses, values) @ mass
-
-    def play(self, steps, choose):
-        """Values after `steps`; `choose(table)` picks, for each loss, a row of the table."""
-        values = choose(self.last)
-        for _ in range(steps - 1):
-            values = choose(
-                np.stack([self.expectation(i, values) for i in range(len(self.operators))])
-            )
-        return values
 
 
 @pytest.mark.parametrize(
