@@ -3,7 +3,9 @@
 About 1,600 epsilons at delta 1e-5: over the size of the crop and of the patch on two image sizes,
 and over the padding; every noise level. Then the median cost of one epsilon and of one calibration
 by the exact engine and by the certified default, beside dp-accounting's `calibrate_dp_mechanism`
-with its PLD accountant in the same run.
+with its PLD accountant in the same run. Single numbers are timed in processor time; the sweeps
+by the clock, with the processor time of the workers beside it, which a busy machine does not
+change.
 
     python -m benchmarks influence [--jobs 2] [--sample 60] [--json influence.json]
 """
@@ -15,6 +17,7 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +31,7 @@ from dp_accounting import (
     calibrate_dp_mechanism,
 )
 from dp_accounting.dp_event import GaussianDpEvent
-from dp_accounting.mechanism_calibration import BracketInterval
+from dp_accounting.mechanism_calibration import ExplicitBracketInterval
 from dp_accounting.pld import PLDAccountant
 
 import patchdp as pdp
@@ -75,10 +78,12 @@ def grids() -> dict[str, pdp.Grid]:
     }
 
 
-def _clock(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+def _clock(
+    work: Callable[[], Any], now: Callable[[], float] = time.process_time
+) -> tuple[float, Any]:
+    start = now()
     result = work()
-    return time.perf_counter() - start, result
+    return now() - start, result
 
 
 def _median(times: Sequence[float]) -> str:
@@ -89,23 +94,33 @@ def _ready(_: int) -> None:
     time.sleep(0.2)
 
 
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def sweeps(jobs: int) -> dict[str, Any]:
     """Every certified epsilon on `jobs` processes."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     found: dict[str, Any] = {}
     context = multiprocessing.get_context("spawn")
+    start = _children()
     with ProcessPoolExecutor(jobs, mp_context=context) as workers:
         list(workers.map(_ready, range(jobs)))  # starting Python is not what is measured
         for name, grid in grids().items():
-            seconds, result = _clock(lambda g=grid: pdp.sweep(g, workers, lower=False))
+            seconds, result = _clock(
+                lambda g=grid: pdp.sweep(g, workers, lower=False), time.perf_counter
+            )
             found[name] = {"epsilons": len(grid), "seconds": seconds, "failed": len(result.failed)}
             print(f"{name:28s} {len(grid):5d} epsilons  {seconds:7.2f} s", flush=True)
             for row in result.failed[:3]:
                 print("  failed:", row["error"])
+    used = _children() - start
     total = sum(v["seconds"] for v in found.values())
     count = sum(v["epsilons"] for v in found.values())
     print(f"{'in all':28s} {count:5d} epsilons  {total:7.2f} s on {jobs} processes (wanted: 30 s)")
-    return {"sweeps": found, "total_seconds": total, "epsilons": count}
+    print(f"{'processor time, start included':47s} {used / jobs:7.2f} s in each process")
+    return {"sweeps": found, "total_seconds": total, "cpu_seconds": used, "epsilons": count}
 
 
 def one_number(plans: Sequence[pdp.TrainingPlan]) -> dict[str, Any]:
@@ -172,7 +187,7 @@ def _dp_accounting(plan: pdp.TrainingPlan, target: float) -> float:
         ),
         target,
         DELTA,
-        BracketInterval(plan.noise_multiplier / 4, plan.noise_multiplier * 4),
+        ExplicitBracketInterval(plan.noise_multiplier / 4, plan.noise_multiplier * 4),
         tol=1e-4,
     )
     return float(noise)
