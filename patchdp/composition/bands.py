@@ -31,11 +31,12 @@ __all__ = ["Bands", "first_epsilon"]
 Array = npt.NDArray[np.float64]
 
 _UNIT = 2.0**-53
-_RATIO = 4.0  # of the places of neighbouring windows
-_MOST_BANDS = 24
+# Ratios of the places of neighbouring windows: closer where one tilt must serve a steeper tail
+_RATIOS = ((-40.0, 4.0), (-120.0, 2.0), (-np.inf, 1.5))
+_MOST_BANDS = 40
 _MOST_NODES = 1 << 17
 _MOST_ENTRIES = 400_000_000
-_MARGINS = (9.0, 4.0, 1.0, 0.0)
+_MARGINS = (9.0, 14.0, 20.0, 4.0, 0.0)
 _REST = 26.0  # minus log of what one neglected part may be, relative to delta
 _SMALL = -22.0  # log of what a part is relative to delta that is only bounded
 _CLOSE = 3e-10  # of the last part, which is only bounded
@@ -58,7 +59,7 @@ class Bands:
         self, phases: Plan, epsilon: float, side: Side, *, level: float | None = None
     ) -> None:
         self._epsilon = epsilon
-        start = -40.0 if level is None else level - 4.0
+        start = -40.0 if level is None else level - 12.0
         for least in (start, start - 60.0, start - 400.0, -np.inf):
             self._prepare(phases, epsilon, side, least)
             if self._goal > least:
@@ -80,7 +81,7 @@ class Bands:
         shift = max(max(pair.shifts) for p, _ in phases for _, pair in p.parts)
         reach = shift + np.sqrt(-2 * log_rest) + _MARGINS[0]
         # Tilted densities e^{tL} must not outgrow a window's tail: t l is at most about -log delta.
-        width = 0.75 / np.sqrt(max(-least, 1.0))
+        width = 0.55 / np.sqrt(max(-least, 1.0))
         laws = [
             WindowedLaw.whole(profile, side, reach=reach, relative_width=width)
             for profile, _ in phases
@@ -91,16 +92,17 @@ class Bands:
         self.parts: list[_Band] = []
         laws = [law.below(place) for law in laws]
         goal = least
+        ratio = next(ratio for above, ratio in _RATIOS if least >= above)
         for _ in range(_MOST_BANDS):
             self.parts.append(_Band(laws, counts, epsilon, place, log_rest))
             goal = max(goal, min(self.parts[-1].estimate, 0.0))
-            laws = [law.below(place / _RATIO) for law in laws]
+            laws = [law.below(place / ratio) for law in laws]
             nodes = [law.nodes(highest=64 / place, log_rest=log_rest) for law in laws]
             self._rest = _rest(nodes, counts, epsilon, place)
             self._dropped = float(sum(c * n.dropped for c, n in zip(counts, nodes, strict=True)))
             if self._rest.log_bound(epsilon) < goal + np.log(_CLOSE):
                 break
-            place /= _RATIO
+            place /= ratio
         else:
             raise ExactEngineError(
                 f"the exact engine's parts do not end at epsilon {epsilon:.6g}; use method 'pld'"

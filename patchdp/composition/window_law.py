@@ -157,14 +157,19 @@ class WindowedLaw:
     def _end(self, pair: MixturePair, above: _Windows, log_rest: float, margin: float) -> float:
         """Where the remaining density has fallen by `log_rest`, and some widths further."""
         grids = [np.linspace(0.0, self.reach, 300)]
-        grids += [
-            c + s * np.arange(0.0, 60.0) for c, s in zip(above.centres, above.widths, strict=True)
-        ]
+        for c, s in zip(above.centres, above.widths, strict=True):
+            grids.append(c + s * np.arange(0.0, 60.0, 0.5))
         x = np.unique(np.concatenate(grids))
-        fallen = above.log_left(x) + special.log_ndtr(max(pair.p_means) - x) < log_rest
-        first = float(x[int(np.argmax(fallen))]) if np.any(fallen) else self.reach
-        narrow = [s for c, s in zip(above.centres, above.widths, strict=True) if first > c]
-        return min(first + margin / float(np.sqrt(1 + sum(s**-2.0 for s in narrow))), self.reach)
+        x = x[x <= self.reach]
+        left = above.log_left(x) + special.log_ndtr(max(pair.p_means) - x)
+        if not left[-1] < log_rest:
+            return self.reach
+        first = max(int(np.argmax(left < log_rest)), 1)
+        # A tilt adds a straight line, about: what it cannot undo is the curvature.
+        slope = (left[first] - left[first - 1]) / (x[first] - x[first - 1])
+        bent = left[first] + slope * (x - x[first]) - left >= 0.5 * margin**2
+        bent[:first] = False
+        return float(x[int(np.argmax(bent))]) if np.any(bent) else self.reach
 
 
 class _Piece:
