@@ -31,12 +31,18 @@ Array = npt.NDArray[np.float64]
 _SLACK: dict[str, float] = {"pld": 1e-3, "exact": 1e-3, "rdp": 2e-3, "optimal": 5e-3}
 
 
+# What the grid of the default engine usually costs, and a little more.
+_HEADROOM = 3e-4
+
+
 class Goal(ABC):
     """A risk that grows with the privacy loss, and the most of it that is allowed."""
 
     name: str
     target: float
     slack: float = 2e-3
+    # By how much, relative to it, the certificate usually lies above the estimate.
+    headroom: float = 0.0
     costly: bool = False
     """Whether `certified` takes so long that `rough` should steer the search first."""
 
@@ -67,6 +73,10 @@ class _Epsilon(Goal):
     @property
     def slack(self) -> float:  # type: ignore[override]
         return _SLACK[self.method]
+
+    @property
+    def headroom(self) -> float:  # type: ignore[override]
+        return _HEADROOM if self.method == "pld" else 0.0
 
     @property
     def costly(self) -> bool:  # type: ignore[override]

@@ -57,6 +57,8 @@ def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
     # or tighter, the aim moves until what it certifies is just below the target.
     target = goal.target
     aim, met, missed = target, 0.0, math.inf
+    if parameter == "noise_multiplier":  # whole numbers leave room by themselves
+        aim *= 1 - goal.headroom
     best: TrainingPlan | None = None
     tried: list[TrainingPlan] = []
     if goal.costly:
