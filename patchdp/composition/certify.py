@@ -465,9 +465,11 @@ def _compose_towards(
     if log_delta < -40.0:
         sketch = _sketch(phases, log_delta - 10.0)
     try:
-        reference = float(exact.log_delta_estimate(phases, np.array(epsilon)))
+        reference: float | None = float(exact.log_delta_estimate(phases, np.array(epsilon)))
     except exact.ExactEngineError:
         reference = None
+    if reference is not None and not math.isfinite(reference):
+        reference = None  # below what the estimate resolves
     spent, previous = 0.5 * tolerance, math.inf
     log_delta = log_delta - 3.0 if reference is None else reference
     for _ in range(8):

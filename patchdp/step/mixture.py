@@ -135,21 +135,25 @@ class MixturePair:
                 break
             low, high = np.where(short, high, low), np.where(short, 2 * high, high)
         x = 0.5 * (low + high)
+        left = np.flatnonzero(np.isfinite(goal))  # the points that have not settled
         for _ in range(200):
-            value = self.log_excess(x) - goal
-            low, high = np.where(value < 0, x, low), np.where(value < 0, high, x)
-            y = x[..., None] * s
+            at, lo, hi = x[left], low[left], high[left]
+            value = self.log_excess(at) - goal[left]
+            lo, hi = np.where(value < 0, at, lo), np.where(value < 0, hi, at)
+            y = at[:, None] * s
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 up = np.log(g) - 0.5 * s * s + y + np.log(-np.expm1(-2 * y))
                 slope_up = np.sum(special.softmax(up, axis=-1) * s / np.tanh(y), axis=-1)
-                down = np.log(qw) + qm * x[..., None] - 0.5 * qm * qm
+                down = np.log(qw) + qm * at[:, None] - 0.5 * qm * qm
                 slope = slope_up - np.sum(special.softmax(down, axis=-1) * qm, axis=-1)
-                step = x - value / slope
-            inside = (step > low) & (step < high)
-            new = np.where(inside, step, 0.5 * (low + high))
-            done = np.abs(new - x) <= 2e-16 * np.abs(new)
-            x = new
-            if np.all(done | (high - low <= 4e-16 * high)):
+                step = at - value / slope
+            inside = (step > lo) & (step < hi)
+            new = np.where(inside, step, 0.5 * (lo + hi))
+            x[left], low[left], high[left] = new, lo, hi
+            # Newton's method squares the error: after a step this small only rounding is left.
+            settled = (inside & (np.abs(new - at) <= 1e-9 * new)) | (hi - lo <= 4e-16 * hi)
+            left = left[~settled]
+            if not len(left):
                 break
         return np.asarray(np.where(np.isneginf(goal), 0.0, x).reshape(np.shape(target)))
 
