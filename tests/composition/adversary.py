@@ -21,18 +21,19 @@ def _plane(points: Array) -> Array:
 
 
 def step_law(
-    weights: tuple[float, float, float], mu: float, m: Array, g: Array, g2: Array
+    weights: tuple[float, float, float], mu: float, m: Array, g: Array, g2: Array, stride: int = 6
 ) -> tuple[Array, Array]:
     """Losses and probabilities under P of a step on a grid of outcomes, for points in any space.
 
-    `weights` are the chances of hit (g against g2), miss (m) and out (the origin).
+    `weights` are the chances of hit (g against g2), miss (m) and out (the origin); in three
+    dimensions every `stride`-th point of the axes is used.
     """
     hit, miss, out = weights
     points = np.stack([g, g2, m] + ([np.zeros_like(g)] if out else []))
     at = mu * _plane(points)
     dim = at.shape[1]
     if dim == 3:
-        axis, weight = _AXIS[::6], _WEIGHT[::6] * 6
+        axis, weight = _AXIS[::stride], _WEIGHT[::stride] * stride
     else:
         axis, weight = _AXIS, _WEIGHT
     mesh = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), -1).reshape(-1, dim)
@@ -48,10 +49,16 @@ def step_law(
 
 
 def hockey_stick(
-    weights: tuple[float, float, float], mu: float, m: Array, g: Array, g2: Array, losses: Array
+    weights: tuple[float, float, float],
+    mu: float,
+    m: Array,
+    g: Array,
+    g2: Array,
+    losses: Array,
+    stride: int = 6,
 ) -> Array:
     """`H_a(P||Q)` at `a = e^losses` by summing over the grid of outcomes."""
-    loss, mass = step_law(weights, mu, m, g, g2)
+    loss, mass = step_law(weights, mu, m, g, g2, stride)
     return np.array([np.sum(mass * np.maximum(-np.expm1(x - loss), 0.0)) for x in losses])
 
 
@@ -86,8 +93,10 @@ def line_profile(rate: float, mu: float, forward: bool, eps: Array) -> Array:
 class Adversary:
     """Backward recursion over a list of triangles by quadrature over their outcomes."""
 
-    def __init__(self, weights, mu, triples):
-        self.losses = np.linspace(-6, 6, 241)
+    def __init__(self, weights, mu, triples, nodes=241):
+        # Chords between nodes are above the values: the grid has to be fine against mu.
+        span = min(6.0, 8 * mu)
+        self.losses = np.linspace(-span, span, nodes)
         self.operators = []
         for triple in triples:
             # Merging outcomes into their mean (under Q) only weakens the attack.
