@@ -158,10 +158,13 @@ def compose_layer(
         counts.append(count)
         log_scale += count * log_m
         slack += count * max(
-            mass_slack(small.log_probabilities, tilt * small.losses, q, log_m),
-            mass_slack(large.log_positive, tilt * large.losses, w, log_m),
-            mass_slack(large.log_negative, tilt * large.losses, v, log_m),
+            mass_slack(small, small.log_probabilities, small.losses, q, tilt),
+            mass_slack(large, large.log_positive, large.losses, w, tilt),
+            mass_slack(large, large.log_negative, large.losses, v, tilt),
         )
+        slack += count * 4 * _UNIT * abs(log_m)
+        # A run has some loss of the layer, with a share of the shift that is its own.
+        slack += 4 * large.loss_rounding * tilt * float(large.losses[-1])
         slack += count * _UNIT * (4 + (len(q) + 2 * len(w)) // points)
     spectrum, apart = _difference(smalls, larges, counts)
     lost = _lost(smalls, larges, counts, shares, per_step) + 4 * math.exp(DEAD) * apart

@@ -38,9 +38,10 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-# Relative error of one computed mass: quadrature below 1e-15, the rest is rounding.
+_UNIT = 2.0**-53
+# Relative error of one computed mass near the centre: quadrature 2e-15, the rest is rounding.
 RELATIVE_ERROR = 2e-14
-_RULES = {n: np.polynomial.legendre.leggauss(n) for n in (2, 4, 8)}
+_RULES = {n: np.polynomial.legendre.leggauss(n) for n in (3, 4, 8)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class LossMasses:
       log_atom: Log of the mass that sits at loss 0 exactly.
       log_infinity: Log of the P-mass of losses above the grid; it goes to infinity.
       log_bottom: Log of the mass of losses below the grid; it goes to the lowest point.
+      rounding: Bound on the relative error of the masses.
+      loss_rounding: Bound on the relative error of the losses that they were computed from.
     """
 
     interval: float
@@ -63,6 +66,8 @@ class LossMasses:
     log_atom: float
     log_infinity: float
     log_bottom: float
+    rounding: float = RELATIVE_ERROR
+    loss_rounding: float = 4 * _UNIT
 
     @property
     def size(self) -> int:
@@ -159,10 +164,10 @@ def _shared(pair: MixturePair, edges: Array, cells: Array, h: float) -> tuple[Ar
     """Per panel: logs of the P-mass shared to the upper and to the lower end of its cell."""
     left, widths = edges[:-1], np.diff(edges)
     far = max(*pair.shifts, -min(pair.q_means))
-    # A Gauss rule with n nodes errs by about (width * (|x| + 2))^(2n) times its constant: the
-    # normal density's derivatives do not vanish at 0.
-    reach = widths * (edges[1:] + max(pair.shifts) + 2.0)
-    order = np.where(reach < 2e-3, 2, np.where(reach < 0.16, 4, 8))
+    # A Gauss rule with n nodes errs by (width * (|x| + 2.5))^(2n - 1) times a constant, which keeps
+    # each of these below 2e-15 (`docs/theory.md`, "Connect the dots").
+    reach = widths * (edges[1:] + far + 2.5)
+    order = np.where(reach < 0.0125, 3, np.where(reach < 0.11, 4, 8))
     plain = edges[-1] + far < 36.0 and h * (cells[-1] + 1) < 300.0
     upper, lower = np.empty_like(widths), np.empty_like(widths)
     for n, (nodes, weights) in _RULES.items():
@@ -214,7 +219,7 @@ def _positive_masses(
     steps = []
     x, far, end = float(edges[0]), max(pair.shifts), float(edges[-1])
     while x < end:
-        x += min(0.4, 2.0 / (x + far))
+        x += min(0.25, 1.2 / (x + far))
         steps.append(x)
     cuts = np.array(steps[:-1])
     at = np.searchsorted(edges, cuts)
@@ -229,6 +234,15 @@ def _positive_masses(
     log_m[:-1] = _log_sums(lower, starts)
     log_m[1:] = np.logaddexp(log_m[1:], _log_sums(upper, starts))
     return log_m, end
+
+
+def _errors(pair: MixturePair, end: float) -> tuple[float, float]:
+    """Bounds on the relative errors of masses and of losses up to the position `end`.
+
+    Source: `docs/theory.md`, "Connect the dots".
+    """
+    size = np.square(end + max(*pair.shifts, -min(pair.q_means)))
+    return 2e-15 + float(40 + 5 * size) * _UNIT, float(16 + 2 * size) * _UNIT
 
 
 def _log_above(weights: tuple[float, ...], means: tuple[float, ...], x: float) -> float:
@@ -294,11 +308,12 @@ def small_masses(
         log_m, end = _positive_masses(pair, interval, 0, cells, 0.0, top)
         above = _log_above(pair.p_weights, pair.p_means, end)
         below = _log_above(pair.q_weights, pair.q_means, end)
-        rows.append((math.log(weight), log_m, _log_atom(pair), above, below))
+        rows.append((math.log(weight), log_m, _log_atom(pair), above, below, *_errors(pair, end)))
     return LossMasses(
         interval,
         np.logaddexp.reduce(np.array([w + m for w, m, *_ in rows])),
         *(float(np.logaddexp.reduce([row[0] + row[i] for row in rows])) for i in (2, 3, 4)),
+        *(max(row[i] for row in rows) for i in (5, 6)),
     )
 
 
@@ -315,6 +330,7 @@ class LargeMasses:
       log_positive: `log m_k`, `k = first..last`; the mirrored half carries `m_k e^{-kh}` at `-kh`.
       log_infinity: Log of the P-mass above the grid.
       log_bottom: Log of the mass of losses below `-last`.
+      rounding, loss_rounding: As in `LossMasses`.
     """
 
     interval: float
@@ -322,6 +338,8 @@ class LargeMasses:
     log_positive: Array
     log_infinity: float
     log_bottom: float = -math.inf
+    rounding: float = RELATIVE_ERROR
+    loss_rounding: float = 4 * _UNIT
 
     @cached_property
     def losses(self) -> Array:
@@ -372,10 +390,11 @@ def large_masses(
         log_m, end = _positive_masses(pair, interval, first, last, cut, top)
         above = _log_above(pair.p_weights, pair.p_means, end)
         below = _log_above(pair.q_weights, pair.q_means, end)
-        rows.append((math.log(weight), log_m, above, below))
+        rows.append((math.log(weight), log_m, above, below, *_errors(pair, end)))
     return LargeMasses(
         interval,
         first,
         np.logaddexp.reduce(np.array([w + m for w, m, *_ in rows])),
         *(float(np.logaddexp.reduce([row[0] + row[i] for row in rows])) for i in (2, 3)),
+        *(max(row[i] for row in rows) for i in (4, 5)),
     )

@@ -18,7 +18,7 @@ from dp_accounting.pld import common, pld_pmf
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from scipy import fft
 
-from patchdp.composition.masses import RELATIVE_ERROR, LossMasses
+from patchdp.composition.masses import LossMasses
 from patchdp.composition.tilted import fft_unit
 
 __all__ = ["TAIL", "composed_size", "privacy_loss_distribution", "rounding_bound"]
@@ -86,6 +86,8 @@ def rounding_bound(masses: LossMasses, count: int, points: int) -> float:
     spectrum = count * per_step * growth * (raised + floor)
     error = math.sqrt(float(weight @ np.square(spectrum)))
     error += fft_unit(length) * math.sqrt(float(weight @ np.square(raised + floor)))
-    # Masses are known to RELATIVE_ERROR each, and sum to 1. The engine cuts off TAIL, and reads a
+    # Losses that are off by a share of their size shift epsilon by that share of their sum.
+    error += 2 * count * masses.loss_rounding * float(probabilities @ np.abs(masses.losses))
+    # Masses are known up to `rounding` each, and sum to 1. The engine cuts off TAIL, and reads a
     # number off by adding up P-masses and Q-masses one by one.
-    return error + math.expm1(count * RELATIVE_ERROR) + TAIL + 2 * points * _UNIT
+    return error + math.expm1(count * masses.rounding) + TAIL + 2 * points * _UNIT

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, optimize
 
-from patchdp.composition.masses import RELATIVE_ERROR, LossMasses
+from patchdp.composition.masses import LargeMasses, LossMasses
 
 __all__ = [
     "MAX_POINTS",
@@ -447,7 +447,8 @@ def compose(
         floor += count * (0.5 + per_step) ** min(count - 1, 2000)
         shift += count * (centre - (masses.size - 1))
         log_scale += count * log_m
-        slack += count * mass_slack(masses.log_probabilities, tilt * masses.losses, q, log_m)
+        slack += count * mass_slack(masses, masses.log_probabilities, masses.losses, q, tilt)
+        slack += count * 4 * _UNIT * abs(log_m)
         slack += count * _UNIT * (len(q) // points)  # adding up what was folded
         log_infinity = float(np.logaddexp(log_infinity, math.log(count) + masses.log_infinity))
     total_steps = sum(counts)
@@ -483,11 +484,16 @@ def compose(
     )
 
 
-def mass_slack(log_masses: Array, exponents: Array, tilted: Array, log_m: float) -> float:
+def mass_slack(
+    masses: LossMasses | LargeMasses, logs: Array, losses: Array, tilted: Array, tilt: float
+) -> float:
     """Relative error of one step's tilted masses, the smallest (1e-20 of the largest) aside."""
     heavy = tilted > 1e-20 * tilted.max()
-    magnitudes = np.abs(log_masses[heavy]) + np.abs(exponents[heavy])
-    return RELATIVE_ERROR + 4 * _UNIT * (float(magnitudes.max()) + abs(log_m))
+    size = np.abs(losses[heavy])
+    magnitude = float(np.max(np.abs(logs[heavy]) + tilt * size))
+    # Losses that are off by a share of their size shift epsilon by that share of their sum.
+    shift = 2 * masses.loss_rounding * tilt * float(tilted[heavy] @ size)
+    return masses.rounding + 4 * _UNIT * magnitude + shift
 
 
 def cut_out(circle: Array, window: Window, shift: int) -> Array:
