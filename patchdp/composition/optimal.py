@@ -540,7 +540,7 @@ def epsilon_optimal(
     tolerance: float = 1e-2,
     interval: float | None = None,
     block_length: int | None = None,
-    time_budget: float | None = 40.0,
+    time_budget: float | None = 30.0,
     progress: Progress | None = None,
 ) -> OptimalEpsilon:
     """The smallest epsilon that can be certified at `delta` against every adaptive adversary.
