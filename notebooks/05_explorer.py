@@ -122,7 +122,7 @@ def _(at_most, delta, mo, pdp, plan, quick, sampling, time):
 
 @app.cell
 def _(at_least, at_most, certify, delta, exact_estimate, mo, plan):
-    mo.stop(not certify.value, mo.md("*Not certified yet: press the button.*"))
+    mo.stop(not certify.value, mo.md("*Bounds from both sides: press the button.*"))
     try:
         _bounds = plan.epsilon_bounds(delta)
         # Printed bounds stay bounds: the upper one is rounded up, the lower one down.
@@ -138,6 +138,10 @@ def _(at_least, at_most, certify, delta, exact_estimate, mo, plan):
 
 @app.cell
 def _(delta, mo, np, pdp, plans, plt, quick):
+    mo.stop(
+        not any(quick(_plan) for _plan in plans.values()),
+        mo.md("*No curve: hardly any step sees the patch.*"),
+    )
     _factors = np.geomspace(0.5, 4.0, 9)
     _figure, _axes = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
     for (_name, _plan), _style, _colour in zip(
