@@ -31,12 +31,12 @@ def test_moments_are_those_of_the_law(step: StepProfile, tilt: float) -> None:
 def test_small_and_large_losses_are_those_of_the_masses(step: StepProfile) -> None:
     sketch = Sketch([(step, 1)], log_tail=-60.0)
     top = sketch.top(-14.0)
-    masses = small_masses(step, interval=top / 60_000, cells=60_000)
+    masses = small_masses(step, interval=top / 4000, cells=4000)
     assert masses.log_infinity == pytest.approx(-14.0, abs=0.7)
     bare = np.exp(masses.log_probabilities)
     bare[0] -= math.exp(masses.log_bottom)
     assert sketch.log_moment(3.0, top) == pytest.approx(
-        math.log(float(bare @ np.exp(3.0 * masses.losses))), rel=2e-2
+        math.log(float(bare @ np.exp(3.0 * masses.losses))), rel=0.1
     )
 
 
