@@ -143,6 +143,8 @@ class Bands:
         if dropped > 0:
             high += float(np.exp(min(np.log(dropped) - top, 600.0)))
         ulps = 8 * _UNIT * (abs(top) + 10)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return -np.inf, np.inf
         with np.errstate(divide="ignore"):
             return float(np.log(low)) + top - ulps, float(np.log(high)) + top + ulps
 
@@ -173,7 +175,8 @@ class _Rest:
 
     def log_bound(self, epsilon: float) -> float:
         """Log of the bound."""
-        return self.level - self.tilt * epsilon
+        value = self.level - self.tilt * epsilon
+        return np.inf if np.isnan(value) else value
 
 
 def _rest(nodes: Sequence[WindowNodes], counts: Array, epsilon: float, place: float) -> _Rest:
@@ -404,7 +407,7 @@ class _Band:
             self._f = np.where(np.abs(fall) < 1.0, full * lifted, full - rest)
         self._f = np.where(np.isfinite(self._f), self._f, 0.0)
         of_n[0] = 0.0
-        spread = (of_m + min(share, 1e300) * of_n) * np.exp(np.minimum(of_n, 600.0))
+        spread = (of_m + 1.001 * share * of_n) * np.exp(np.minimum(of_n, 600.0))
         apart = np.abs(full) * np.expm1(np.minimum(of_full, 600.0))
         apart += np.abs(rest) * np.expm1(np.minimum(of_rest, 600.0))
         apart[0] = np.inf

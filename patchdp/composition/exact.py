@@ -130,6 +130,7 @@ def log_delta_estimate(phases: Plan, epsilon: npt.ArrayLike, *, side: Side = "sy
         pass
     for row in map(int, np.flatnonzero(~done)):
         value[row] = Bands(phases, float(flat[row]), side).log_delta(float(flat[row]))[0]
+        _refuse_unless(np.isfinite(value[row : row + 1]))
     return np.asarray(value.reshape(eps.shape))
 
 

@@ -202,6 +202,7 @@ class _Piece:
         for windows in (self.above, self.window):
             for c, s in zip(windows.centres, windows.widths, strict=True):
                 grids.append(c + s * np.arange(-10.0, 40.0, 2.5))
+        grids.append(np.zeros(1))
         edges = np.unique(np.concatenate(grids))
         edges = edges[(edges >= start) & (edges <= self.end)]
         return np.asarray(edges[np.concatenate([[True], np.diff(edges) > 1e-9 * width])])
@@ -436,7 +437,7 @@ class WindowNodes:
         """An upper bound on the mean of the positive losses that are left."""
         total = 0.0
         for number, piece in enumerate(self.pieces):
-            here = np.repeat(self.owner == number, NODES_PER_PANEL) & (self.x + self.size > 0)
+            here = np.repeat(self.owner == number, NODES_PER_PANEL) & (self.x > 0)
             x, size = self.x[here], self.size[here]
             # the j-th node lies in a cell as long as its weight: the extremes in that cell
             log_mass = self.log_p[here] + (np.abs(x) + size + piece.mu) * size

@@ -1,0 +1,156 @@
+"""The exact engine with few effective participations: sums of parts against direct integrals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from benchmarks.exact_accuracy import Setting, check, two_steps_log_delta
+from patchdp.composition import exact
+from patchdp.composition.bands import Bands
+from patchdp.composition.window_law import WindowedLaw
+from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
+
+
+def _step(pair):
+    return StepProfile(((1.0, pair),), attainable=True)
+
+
+PAIRS = {
+    "rare": fixed_size_pair(rate=1e-4, mu=0.5),
+    "often": fixed_size_pair(rate=0.3, mu=0.5),
+    "weak noise": fixed_size_pair(rate=1e-3, mu=3.0),
+    "poisson": poisson_pair(rate=0.02, inclusion=0.1, mu=1.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "epsilon"),
+    [
+        ("often", "symmetric", 0.0),
+        ("rare", "symmetric", 0.1),
+        ("rare", "forward", 1.0),
+        ("poisson", "symmetric", 1e-4),
+        ("poisson", "forward", 1.0),
+        ("weak noise", "symmetric", 2.0),
+    ],
+)
+def test_parts_of_one_step_add_up_to_the_closed_form(name, side, epsilon):
+    step = _step(PAIRS[name])
+    lower, upper = Bands([(step, 1)], epsilon, side).bounds(epsilon)
+    true = float(step.log_delta(epsilon))
+    assert lower - 1e-13 * abs(true) <= true <= upper + 1e-13 * abs(true)
+    assert upper - lower < 1e-6
+
+
+def test_two_different_steps():
+    one, other, epsilon = PAIRS["rare"], PAIRS["often"], 0.3
+    true = two_steps_log_delta(one, other, epsilon)
+    phases = [(_step(one), 1), (_step(other), 1)]
+    lower, upper = Bands(phases, epsilon, "symmetric").bounds(epsilon)
+    assert lower - 1e-11 <= true <= upper + 1e-11
+    assert upper - lower < 1e-6
+
+
+def test_parts_agree_with_the_single_line_where_it_decays():
+    phases = [(_step(fixed_size_pair(rate=1e-3, mu=1.0)), 5000)]
+    line = float(exact.log_delta_estimate(phases, 4.6))
+    lower, upper = Bands(phases, 4.6, "symmetric").bounds(4.6)
+    assert lower - 1e-12 <= line <= upper + 1e-12
+    assert upper - lower < 1e-8
+
+
+def test_a_profile_of_several_parts_and_several_phases():
+    mixed = StepProfile(((0.7, PAIRS["rare"]), (0.3, PAIRS["poisson"])), attainable=False)
+    single = float(mixed.log_delta(0.05))
+    lower, upper = Bands([(mixed, 1)], 0.05, "symmetric").bounds(0.05)
+    assert lower - 1e-12 <= single <= upper + 1e-12
+    split = [(mixed, 3), (mixed, 4)]
+    value = float(exact.log_delta_estimate(split, 0.05))
+    assert value == pytest.approx(float(exact.log_delta_estimate([(mixed, 7)], 0.05)), abs=1e-7)
+
+
+@given(u=st.floats(-30, 10), v=st.floats(0, 8))
+def test_window_off_the_real_axis(u, v):
+    size = abs(0.5 * special.erfc(-(u + 1j * v) / math.sqrt(2)))
+    assert size <= math.exp(0.5 * v * v) * special.ndtr(u) * (1 + 1e-9)
+    assert size <= (1 + math.exp(0.5 * v * v) * special.ndtr(-u)) * (1 + 1e-9)
+
+
+def _nodes(name, side, highest, places=(2.0, 0.3, 0.05)):
+    law = WindowedLaw.whole(_step(PAIRS[name]), side, reach=18.0)
+    for place in places:
+        law = law.below(place)
+    return law.nodes(highest=highest, log_rest=-80.0)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("side", ["symmetric", "forward"])
+def test_a_band_decays_at_least_as_fast_as_its_bound(name, side):
+    nodes, t = _nodes(name, side, 4000.0), 12.0
+    log_n = float(nodes.log_moments(np.array([t]))[0][0])
+    y = np.geomspace(1.0, 3000.0, 50)
+    bound = nodes.oscillation(t, log_n, y)
+    size = np.abs(nodes.on_line(t, log_n, y, np.zeros(1))[2])
+    assert np.all(np.diff(bound) <= 0)
+    assert np.all(size <= bound + 1e-13 * bound[0])
+    assert bound[-1] < 1e-12 * bound[0]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("side", ["symmetric", "forward"])
+def test_quadrature_of_windows_is_covered(name, side):
+    # Nodes that are too few on purpose, against many.
+    coarse, fine, t = _nodes(name, side, 60.0), _nodes(name, side, 4000.0), 20.0
+    log_n = float(fine.log_moments(np.array([t]))[0][0])
+    y = np.geomspace(1.0, 400.0, 30)
+    at_zero, of_n, of_m = coarse.errors(t, log_n, y)
+    drop, turn, band = coarse.on_line(t, log_n, y, np.zeros(1))
+    drop_f, turn_f, band_f = fine.on_line(t, log_n, y, np.zeros(1))
+    assert np.all(np.hypot(drop - drop_f, turn - turn_f) <= of_n + 1e-14 * np.hypot(drop, turn))
+    assert np.all(np.abs(band - band_f) <= of_m + 1e-14 * np.abs(band_f[0]))
+    own = float(np.expm1(coarse.log_moments(np.array([t]))[0][0] - log_n))
+    assert abs(own) <= at_zero + 1e-15
+
+
+def test_windows_take_the_law_apart_exactly():
+    law = WindowedLaw.whole(_step(PAIRS["poisson"]), "symmetric", reach=18.0)
+    t = np.array([0.0, 1.0, 7.0])
+    kinds = [law.below(0.5), law.below(0.5).below(0.1)]
+    upper, lower = (k.nodes(highest=500.0, log_rest=-90.0).log_moments(t) for k in kinds)
+    assert np.allclose(np.exp(upper[0]) - np.exp(upper[1]), np.exp(lower[0]), rtol=1e-13)
+    whole = exact.log_delta_estimate([(_step(PAIRS["poisson"]), 1)], 0.0)
+    assert np.all(upper[0][1:] > 0)
+    assert np.isfinite(whole)
+
+
+CORNERS = [
+    Setting("poisson", 1e-3, 1.0, 1000.0, 1, -20.0),
+    Setting("fixed", 1.0, 1e-3, 2.0, 10, -20.0),
+    Setting("fixed", 1.0, 1e-6, 2.0, 10**12, -11.5),
+]
+
+
+@pytest.mark.parametrize("setting", CORNERS, ids=str)
+def test_corners_have_a_value_and_a_bar(setting):
+    upper = float(exact.epsilon_upper(setting.phases, setting.log_delta))
+    estimate = float(exact.epsilon_estimate(setting.phases, setting.log_delta))
+    assert 0 <= estimate * (1 - 1e-11) <= upper <= estimate * (1 + 1e-5) + 1e-12
+
+
+FEW = [
+    Setting("poisson", 0.1, 0.3, 2.0, 2, -20.0),
+    Setting("fixed", 1e-3, 1.0, 0.7, 1000, -12.0),
+]
+
+
+@pytest.mark.parametrize("setting", FEW, ids=str)
+def test_bars_hold_against_independent_computations(setting):
+    record = check(setting)
+    assert record["status"] == "held"
+    assert record["bar"] < 1e-6
