@@ -9,7 +9,7 @@ Image-level guarantees, so that like meets like:
 
 Every measurement is a process of its own with a limit on time and memory; what crashes or runs out
 is reported as that. The error is relative to the exact value; a negative one is an epsilon below
-the truth. Times leave out imports.
+the truth. Times are processor times and leave out imports.
 
     python -m benchmarks peers [--timeout 60] [--quick] [--json peers.json]
 """
@@ -172,14 +172,14 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     epsilon = _PREPARE[task["peer"]](mechanism, steps)
     if task["question"] == "epsilon":
         truth = exact_epsilon(mechanism, noise, steps)
-        start = time.perf_counter()
+        start = time.process_time()
         value = epsilon(noise)
     else:
         target = exact_epsilon(mechanism, noise, steps) / 2
         truth = _calibrate(_patchdp_exact(mechanism, steps), target, noise)
-        start = time.perf_counter()
+        start = time.process_time()
         value = _calibrate(epsilon, target, noise)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return {"value": value, "exact": truth, "error": value / truth - 1, "seconds": seconds}
 
 
@@ -201,10 +201,10 @@ def growth() -> list[dict[str, Any]]:
             ("exact", lambda f=phases: exact.epsilon_estimate(f, math.log(DELTA))),
             ("pld", lambda f=phases: certify.epsilon_upper(f, log_delta=math.log(DELTA)).value),
         ):
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 row[f"epsilon_{name}"] = float(work())
-                row[f"seconds_{name}"] = time.perf_counter() - start
+                row[f"seconds_{name}"] = time.process_time() - start
             except ValueError as error:
                 row[f"error_{name}"] = str(error)
         rows.append(row)
