@@ -146,7 +146,9 @@ class Bands:
         if not (np.isfinite(low) and np.isfinite(high)):
             return -np.inf, np.inf
         with np.errstate(divide="ignore"):
-            return float(np.log(low)) + top - ulps, float(np.log(high)) + top + ulps
+            lower, upper = float(np.log(low)) + top - ulps, float(np.log(high)) + top + ulps
+        # No delta is above 1: then some transform overflowed, and neither bound means anything.
+        return (-np.inf, np.inf) if lower > 1e-6 else (lower, upper)
 
 
 def first_epsilon(phases: Plan, log_delta: float, side: Side) -> float:
