@@ -321,6 +321,29 @@ class Run:
     snapshots: dict[int, Array] = field(default_factory=dict)
 
 
+def _convex(values: Array, u: Array) -> Array:
+    """The convex minorant of `u V`, which is above the convex truth as well, over `u`.
+
+    Without it rounding would grow from step to step, by the changes of slope that it turns
+    negative.
+    """
+    # Far left, where products would leave the range of floats, the values stay.
+    first = int(np.searchsorted(u, 1e-250))
+    kept, values, u = values[:first], values[first:], u[first:]
+    heights, points = (u * values).tolist(), u.tolist()
+    hull: list[int] = []
+    for i, (x, y) in enumerate(zip(points, heights, strict=True)):
+        while len(hull) > 1:
+            j, k = hull[-2], hull[-1]
+            left = (heights[k] - heights[j]) * (x - points[k])
+            if left < (y - heights[k]) * (points[k] - points[j]):
+                break
+            hull.pop()
+        hull.append(i)
+    convex = np.interp(u, u[hull], (u * values)[hull]) / u * (1 + 16 * _UNIT)
+    return np.concatenate([kept, np.minimum(convex, values)])
+
+
 class _Iteration:
     def __init__(self, grid: Grid, allowed: Array | float) -> None:
         self.grid = grid
@@ -331,6 +354,9 @@ class _Iteration:
         """One step back in time."""
         grid = self.grid
         nu, error = grid.curvature(values)
+        if nu.min() < 0:
+            values = _convex(values, np.exp(grid.losses))
+            nu, error = grid.curvature(values)
         extended = grid.extended(nu)
         hat = np.asarray(fft.rfft(extended))
 
