@@ -357,7 +357,10 @@ def epsilon_upper(
       GridTooLarge: No grid within the memory cap reaches the tolerance.
     """
     if len(phases) == 1 and phases[0][1] == 1:
-        return _one_step(phases[0][0], log_delta)
+        try:
+            return _one_step(phases[0][0], log_delta)
+        except exact.ExactEngineError:  # so little noise that the closed form loses its digits
+            pass
     # Total variation distances add up.
     distance = np.logaddexp.reduce([math.log(n) + float(p.log_delta(0.0)) for p, n in phases])
     if distance + _CLOSED_FORM <= log_delta:
@@ -438,8 +441,11 @@ def log_delta_upper(
     """
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
     if len(phases) == 1 and phases[0][1] == 1:
-        logs = exact.log_delta_upper(phases, flat)
-        return np.asarray(logs).reshape(np.shape(epsilon))
+        try:
+            logs = exact.log_delta_upper(phases, flat)
+            return np.asarray(logs).reshape(np.shape(epsilon))
+        except exact.ExactEngineError:  # so little noise that the closed form loses its digits
+            pass
     best = np.zeros(flat.shape)
     order = [int(i) for i in np.argsort(flat)]
     while order:
