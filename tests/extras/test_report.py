@@ -24,7 +24,7 @@ PLAN = pdp.TrainingPlan(
     image=(40, 60),
     crop=pdp.RandomCrop((12, 12)),
     patch=pdp.Patch((3, 3)),
-    sampling=pdp.FixedSize(batch_size=20, dataset_size=1000),
+    sampling=pdp.FixedSize(batch_size=200, dataset_size=1000),
     noise_multiplier=1.0,
     steps=100,
 )
@@ -144,7 +144,7 @@ TOML = """
 image = [40, 60]
 patch = "3x3"
 sampling = "poisson"
-sampling_probability = "1/50"
+sampling_probability = "1/5"
 delta = "1/2975"
 [[phase]]
 crop = [12, 12]

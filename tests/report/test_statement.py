@@ -17,7 +17,7 @@ PLAN = pdp.TrainingPlan(
     image=(40, 60),
     crop=pdp.RandomCrop((12, 12)),
     patch=pdp.Patch((3, 3)),
-    sampling=pdp.Poisson(batch_size=20, dataset_size=1000),
+    sampling=pdp.Poisson(batch_size=200, dataset_size=1000),
     noise_multiplier=1.0,
     steps=100,
 )
