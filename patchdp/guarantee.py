@@ -64,13 +64,6 @@ def check_delta(delta: object) -> float:
 Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
 
 
-def _estimated(phases: Phases, log_delta: float) -> float:
-    try:
-        return float(exact.epsilon_estimate(phases, np.array(log_delta)))
-    except exact.ExactEngineError:
-        return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=1e-2).value
-
-
 def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
     try:
         return np.asarray(exact.log_delta_estimate(phases, epsilon))
@@ -192,7 +185,7 @@ class Guarantee(ABC):
         try:
             return group_epsilon(
                 lambda each: _certified(one.phases, each, method, tolerance),
-                lambda each: _estimated(one.phases, each),
+                lambda each: certify.quick_estimate(one.phases, each),
                 images=images,
                 log_delta=log_delta,
                 below=joint,
@@ -219,11 +212,11 @@ class Guarantee(ABC):
         """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        joint = _estimated(self.phases, log_delta)
+        joint = certify.quick_estimate(self.phases, log_delta)
         one, images = self.one_image
         if images == 1:
             return joint
-        curve = functools.partial(_estimated, one.phases)
+        curve = functools.partial(certify.quick_estimate, one.phases)
         return group_epsilon(curve, curve, images=images, log_delta=log_delta, below=joint)
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
@@ -341,9 +334,6 @@ class Guarantee(ABC):
         return chances if isinstance(prior, np.ndarray) else float(chances)
 
     def _deltas(self, epsilon: Array) -> Array:
-        if len(self.phases) == 1 and self.phases[0][1] == 1:
-            # One step has a closed form, accurate to about 1e-12: no grid, no composition.
-            return np.minimum(self.phases[0][0].delta(epsilon) * (1 + 1e-10), 1.0)
         return np.asarray(self.delta(epsilon))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:

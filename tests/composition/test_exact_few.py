@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from benchmarks.exact_accuracy import Setting, check, two_steps_log_delta
 from patchdp.composition import exact
 from patchdp.composition.bands import Bands
 from patchdp.composition.window_law import WindowedLaw
-from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
+from patchdp.step import Poisson, StepProfile, fixed_size_pair, poisson_pair, step_profile
 
 
 def _step(pair):
@@ -154,3 +155,15 @@ def test_bars_hold_against_independent_computations(setting):
     record = check(setting)
     assert record["status"] == "held"
     assert record["bar"] < 1e-6
+
+
+def test_a_transform_that_vanishes_on_the_line_is_no_overflow() -> None:
+    # `N(t + iy)` comes within 1e-15 of 0: a logarithm taken from the distance to 1 was off there.
+    step = step_profile(
+        Poisson(sampling_probability=Fraction(1, 10)),
+        inclusion_probability=Fraction(9, 361),
+        noise_multiplier=2.0,
+    )
+    goal = np.array(np.log(1e-5))
+    assert 0.1374 < exact.epsilon_lower([(step, 300)], goal) < 0.1376
+    assert 0.1420 < exact.epsilon_upper([(step, 300)], goal) < 0.1422
