@@ -99,7 +99,7 @@ def epsilons_at(
     delta: float | Fraction,
     *,
     target: float | None = None,
-    resolution: int = 32,
+    resolution: int = 48,
 ) -> Floats:
     """A certified epsilon for each of many inclusion probabilities in the same training.
 
