@@ -489,6 +489,8 @@ def mass_slack(
 ) -> float:
     """Relative error of one step's tilted masses, the smallest (1e-20 of the largest) aside."""
     heavy = tilted > 1e-20 * tilted.max()
+    if not np.any(heavy):  # the tilt left nothing that a float can hold
+        return masses.rounding
     size = np.abs(losses[heavy])
     magnitude = float(np.max(np.abs(logs[heavy]) + tilt * size))
     # Losses that are off by a share of their size shift epsilon by that share of their sum.

@@ -9,7 +9,7 @@ from fractions import Fraction
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import profiles
 
@@ -63,6 +63,7 @@ def log_delta(total: Law, h: float, epsilon: float) -> mp.mpf:
     return mp.log(found) if found > 0 else mp.mpf("-inf")
 
 
+@example(kinds=[([1, 1, 1, 1], [1], 1e-30, 1)], h=3.0, tilt=38.0, where=0.0)
 @given(
     st.lists(
         st.tuples(
