@@ -101,7 +101,8 @@ plt.show()
 # can go below: the loss of a training that really happens.
 
 # %%
-print("patch, certified:   ", plan.epsilon_bounds(delta=1e-5))
+bounds = plan.epsilon_bounds(delta=1e-5)
+print(f"patch, certified:    at most {bounds.upper:.3f}, at least {bounds.lower:.3f}")
 print("whole image:        ", round(whole.epsilon(delta=1e-5), 3))
 print("shuffled 100 epochs:", round(
     plan.replace(sampling=pdp.Shuffle(), epochs=100, steps=None).epsilon(delta=1e-5), 3
