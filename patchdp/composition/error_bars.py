@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,9 @@ import numpy.typing as npt
 from patchdp.composition.inversion import (
     Composition,
     Line,
+    TiltedLaw,
     alias_bound,
-    characteristic,
-    chernoff_tilts,
+    log_kernel_peak,
 )
 from patchdp.composition.loss_law import LossLaw, small_exp
 from patchdp.composition.strip import (
@@ -30,11 +29,12 @@ __all__ = ["ErrorBar"]
 Array = npt.NDArray[np.float64]
 
 _UNIT = 2.0**-53
-_TAIL_POINTS = 90
-_TAIL_TARGET = 1e-10
+_NEAR, _FAR = 15, 22  # first places where the tail is bounded
+_TAIL_TARGET = 1e-9
 _MOST_POINTS = 800
-_ROUNDS = 6
+_ROUNDS = 12
 _BLOCK = 128
+_ERROR_CELLS = 70
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class _StepError:
     """What is known of one phase's `M` on the line: all numbers relative to `M(t)`."""
 
     law: LossLaw
+    tilted: TiltedLaw
     count: float
     log_m: float
     deviation: float
     mean_size: float
     at_zero: float
+    excess_error: float
     mass_error: float
     grid: Array
     on_grid: Array
@@ -57,10 +59,10 @@ class _StepError:
         return np.asarray(self.on_grid[cell] + 2 * self.at_zero)
 
 
-def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError:
+def _step_error(law: LossLaw, count: float, t: float, highest: float, grid: Array) -> _StepError:
     tilt = np.array([[t]])
     log_m, _, variance = (float(v[0, 0]) for v in law.cumulants(tilt))
-    remainder = quadrature_remainders(law, t, log_m)
+    remainder = quadrature_remainders(law, t, log_m, highest)
     loss, log_mass = law.loss[0], law.log_mass[0]
     x, mu = np.abs(law.position[0]), widest_mean(law)
     pairs = [pair for _, pair in law.profiles[0].parts]
@@ -86,7 +88,8 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         )
         slope = size * np.abs(tilted - mass) + back
     at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
-    at_zero += remainder.excess()
+    excess_error = remainder.excess()
+    at_zero += excess_error
     if law.cut and not law.folded:  # E[e^{-L}] is 1 but for this
         at_zero += 2 * t * law.beyond * float(np.exp(-log_m))
     if law.folded:
@@ -99,24 +102,40 @@ def _step_error(law: LossLaw, count: float, t: float, grid: Array) -> _StepError
         even, first = 2 * tilted, slope
     heavy = even * relative > 1e-60
     share, span = (relative * even)[heavy], size[heavy]
-    wave = [share @ np.minimum(np.square(y * span), 2 + 2 * y * span) for y in grid]
-    rounding = np.array(wave) + 1e-50 * (1 + grid) + grid * float(np.sum(relative * first))
+    angle = np.outer(grid, span)
+    wave = np.minimum(np.square(angle), 2 + 2 * angle) @ share
+    rounding = wave + 1e-50 * (1 + grid) + grid * float(np.sum(relative * first))
     quadrature = remainder.characteristic(grid)
     return _StepError(
         law,
+        TiltedLaw(law, np.array([t])),
         count,
         log_m,
         float(np.sqrt(variance)),
         float(np.sum(tilted * np.abs(loss))),
         at_zero,
+        excess_error,
         remainder.mass(),
         grid,
         np.asarray(rounding + quadrature),
     )
 
 
-def _blockwise(function: Callable[[Array], Array], y: Array) -> Array:
-    return np.concatenate([function(y[i : i + _BLOCK]) for i in range(0, len(y), _BLOCK)])
+def _highest_tilt(line: Line) -> float:
+    """The tilt that bounds the first alias best: the quadrature is proved up to it."""
+    t, tilts = float(line.t[0]), line.tilts[0]
+    exponent = line.chernoff[0] + log_kernel_peak(tilts)
+    exponent = exponent - tilts * (line.chosen_for[0] + line.period[0])
+    above = tilts > t
+    return float(tilts[above][np.argmin(exponent[above])]) if np.any(above) else t
+
+
+def _between(s: _StepError, y: Array, square: Array) -> Array:
+    """Bound on `|M(t + iy)|/M(t)` between neighbours: its square has a bounded derivative."""
+    flattest = min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
+    steep = np.minimum(2 * s.deviation**2 * y[1:], flattest)
+    between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
+    return np.asarray(np.sqrt(np.clip(between, 0.0, 1.0)))
 
 
 class ErrorBar:
@@ -127,14 +146,17 @@ class ErrorBar:
     """
 
     def __init__(self, composition: Composition, line: Line) -> None:
-        self._line, self._composition = line, composition
+        self._line = line
         self._t = float(line.t[0])
         self._period = float(line.period[0])
         y = line.y[0]
         step = y[1]
-        grid = np.geomspace(step, 1e10 * y[-1], 200) * (1 + 1e-12)
+        grid = np.geomspace(step, 1e11 * y[-1], _ERROR_CELLS) * (1 + 1e-12)
+        highest = _highest_tilt(line)
+        used = line.tilts[0] <= highest
+        self._tilts, self._chernoff = line.tilts[:, used], line.chernoff[:, used]
         self._steps = [
-            _step_error(law, float(count[0]), self._t, grid)
+            _step_error(law, float(count[0]), self._t, highest, grid)
             for law, count in zip(composition.laws, composition.counts, strict=True)
         ]
         kernel = np.hypot(self._t, y) * np.hypot(1 + self._t, y)
@@ -145,9 +167,6 @@ class ErrorBar:
         self._at_zero = sum(s.count * s.at_zero for s in self._steps)
         # each step's loss is the one of the nodes but for this chance
         self._beyond = sum(s.count * s.law.beyond for s in self._steps if s.law.cut)
-        deviation = np.sqrt(sum(s.count * s.deviation**2 for s in self._steps))
-        self._tilts = chernoff_tilts(composition, line.t, np.array([max(deviation, 1e-150)]))
-        self._chernoff = composition.cumulants(self._tilts)[0]
         self._trust_chernoff()
 
     def _line_error(self) -> Array:
@@ -174,10 +193,9 @@ class ErrorBar:
 
     def _own(self, s: _StepError, y: Array) -> npt.NDArray[np.complex128]:
         """`M(t + iy)/M(t)` of one phase."""
-        zero, tilt = np.zeros((1, 1)), np.array([self._t])
+        zero = np.zeros((1, 1))
         pieces = [
-            characteristic(s.law, tilt, y[None, i : i + _BLOCK], zero)
-            for i in range(0, len(y), _BLOCK)
+            s.tilted.characteristic(y[None, i : i + _BLOCK], zero) for i in range(0, len(y), _BLOCK)
         ]
         drop, turn = (np.concatenate(part, axis=1)[0] for part in zip(*pieces, strict=True))
         return np.asarray((1 - drop) + 1j * turn)
@@ -185,57 +203,66 @@ class ErrorBar:
     def _truncation(self, last: float, step: float) -> float:
         """Bound on `step * sum |F|` over the nodes beyond `last`."""
         t = self._t
-        oscillation = []
-        for s in self._steps:
-            oscillation.append(OscillationBound(s.law, t, s.log_m, s.mass_error))
-        y: Array = np.asarray(last * 1.3 ** np.arange(_TAIL_POINTS), dtype=np.float64)
+        oscillation = [OscillationBound(s.law, t, s.log_m, s.mass_error) for s in self._steps]
         enough = _TAIL_TARGET * float(np.sum(self._size)) * step
-        total = np.inf
+        y: Array = last * np.append(1.3 ** np.arange(_NEAR), 1.3**_NEAR * 2.5 ** np.arange(_FAR))
+        # Bounds of each step, 1 where not computed: near `last` sampling is better, far out the
+        # other; elsewhere both are computed where they are missed.
+        squares, analytic = np.ones((2, len(self._steps), len(y)))
+        squares[:, :_NEAR] = [self._square(s, y[:_NEAR]) for s in self._steps]
+        analytic[:, _NEAR:] = [bound.modulus(y[_NEAR:]) for bound in oscillation]
+        complete, before = np.zeros(len(y), dtype=bool), np.inf
         for _ in range(_ROUNDS):
             log_bound = np.zeros(len(y))
-            for s, bound in zip(self._steps, oscillation, strict=True):
-                analytic = _blockwise(bound.modulus, y)
-                sampled = np.append(self._sampled(s, y), 1.0)
+            for s, far, square in zip(self._steps, analytic, squares, strict=True):
+                sampled = np.append(_between(s, y, square), 1.0)
                 with np.errstate(divide="ignore"):
-                    log_bound += s.count * np.log(np.minimum(analytic, sampled))
+                    log_bound += s.count * np.log(np.minimum(far, sampled))
             kernel = np.hypot(t, y) * np.hypot(1 + t, y)
-            length = np.append(np.diff(y), 0.0) + step
-            share = np.exp(log_bound) * length / kernel
+            # A node on the edge of two cells counts in both.
+            place = (y - last) / step
+            slack = 1e-6 + 1e-12 * place
+            nodes = np.append(np.floor(place + slack)[1:] - np.ceil(place - slack)[:-1], 0.0) + 1
+            share = np.exp(log_bound) * nodes * step / kernel
             share[-1] += np.exp(log_bound[-1]) / y[-1]
             total = float(np.sum(share))
             worst = np.flatnonzero(share[:-1] > 0.1 * enough / len(y))
             if total < enough or len(worst) == 0 or len(y) + 3 * len(worst) > _MOST_POINTS:
                 break
-            inner = y[worst][:, None] + np.diff(y)[worst][:, None] * np.arange(1, 4) / 4
-            y = np.unique(np.concatenate([y, inner.ravel()]))
+            ends = np.union1d(worst, worst + 1)
+            if np.all(complete[ends]):
+                if total > 0.5 * before:
+                    break  # narrower cells did not help
+                before = total
+                ratio = (y[worst + 1] / y[worst])[:, None]
+                inner = (y[worst][:, None] * ratio ** (np.arange(1, 4) / 4)).ravel()
+                order = np.argsort(np.concatenate([y, inner]))
+                ends = np.flatnonzero(order >= len(y))
+                y = np.concatenate([y, inner])[order]
+                pad = ((0, 0), (0, len(inner)))
+                squares, analytic = np.pad(squares, pad)[:, order], np.pad(analytic, pad)[:, order]
+                complete = np.pad(complete, pad[1])[order]
+            else:
+                ends = ends[~complete[ends]]
+            squares[:, ends] = [self._square(s, y[ends]) for s in self._steps]
+            analytic[:, ends] = [bound.modulus(y[ends]) for bound in oscillation]
+            complete[ends] = True
         return total
 
-    def _sampled(self, s: _StepError, y: Array) -> Array:
-        """Bound on `|M(t + iy)|/M(t)` between neighbours: `|phi|^2` has a bounded derivative."""
-        error = np.minimum(s.characteristic(y), 1.0)
-        square = np.square(np.abs(self._own(s, y)) + error)
-        steep = np.minimum(
-            2 * s.deviation**2 * y[1:], min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
-        )
-        between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
-        return np.asarray(np.sqrt(np.clip(between, 0.0, 1.0)))
+    def _square(self, s: _StepError, y: Array) -> Array:
+        """Upper bound on `|M(t + iy)/M(t)|^2`."""
+        return np.asarray(np.square(np.abs(self._own(s, y)) + np.minimum(s.characteristic(y), 1.0)))
 
     def _trust_chernoff(self) -> None:
-        """Raise Chernoff's exponents by a bound on their error (absolute errors grow with t)."""
-        tilts = self._tilts[0]
-        raised = np.zeros_like(tilts)
-        anchors = tilts[tilts >= self._t]
-        anchors = np.unique(np.concatenate([[self._t], anchors[2::3], anchors[-1:]]))
+        """Raise Chernoff's exponents by a bound on their error.
+
+        That of a step's `M` is the one at the highest tilt; `M` is at least 1, above `t` at least
+        `M(t)`.
+        """
+        self._chernoff = (1 + 1e-9) * self._chernoff
         for s in self._steps:
-            here = s.law.cumulants(self._tilts)[0][0]
-            errors = []
-            for tilt in anchors:
-                log_m = float(s.law.cumulants(np.array([[tilt]]))[0][0, 0])
-                error = quadrature_remainders(s.law, float(tilt), log_m).excess()
-                errors.append(np.log(error + 1e-300) + log_m)
-            above = np.array(errors)[np.searchsorted(anchors, tilts)]
-            raised += s.count * np.exp(np.minimum(above - here, 100.0))
-        self._chernoff = self._chernoff * (1 + 1e-9) + raised
+            relative = np.where(self._tilts >= self._t, 0.0, min(s.log_m, 100.0))
+            self._chernoff += s.count * np.exp(relative) * s.excess_error
 
     def bounds(self, epsilon: float) -> tuple[float, float]:
         """Lower and upper bound on `log delta(epsilon)`."""

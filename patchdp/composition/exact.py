@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from patchdp.composition.bands import Bands, first_epsilon
 from patchdp.composition.error_bars import ErrorBar
-from patchdp.composition.inversion import Line, Plan, compose, resample, sample_line
+from patchdp.composition.inversion import (
+    Composition,
+    Line,
+    Plan,
+    compose,
+    resample,
+    sample_line,
+)
 from patchdp.composition.loss_law import ExactEngineError, Side
 from patchdp.composition.saddle import Saddle, saddle_for_delta, saddle_for_epsilon
 from patchdp.step import StepProfile, fixed_size_pair
@@ -42,7 +49,7 @@ _ROWS = 256
 # Lines of more nodes than this are sampled again with narrower panels.
 _LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
-_REFINEMENT = 4.0  # panels per natural width where an error bar is wanted
+_REFINEMENTS = (3.0, 4.0)  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _NOT_CONVERGED = (
@@ -72,8 +79,18 @@ def _is_gaussian(profile: StepProfile) -> bool:
 
 def _vanishes(phases: Plan, log_delta: Array) -> npt.NDArray[np.bool_]:
     """Where epsilon is 0 because total variation distances add up to no more than delta."""
-    terms = [np.log(count) + float(profile.log_delta(0.0)) for profile, count in phases]
-    return np.asarray(np.logaddexp.reduce(terms) + _CLOSED_FORM <= log_delta)
+    distances = [count * _total_variation(profile) for profile, count in phases]
+    return np.asarray(math.log(math.fsum(distances)) + _CLOSED_FORM <= log_delta)
+
+
+def _total_variation(profile: StepProfile) -> float:
+    """`delta(0)`: of `sum gains (N(shifts) - N(-shifts))`, which is positive right of 0."""
+    terms = [
+        weight * gain * math.erf(shift / math.sqrt(2))
+        for weight, pair in profile.parts
+        for gain, shift in zip(pair.gains, pair.shifts, strict=True)
+    ]
+    return math.fsum(terms)
 
 
 def _single_epsilon(profile: StepProfile, log_delta: Array) -> Array:
@@ -384,12 +401,15 @@ def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
     return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
 
 
-def _bar(phases: Plan, saddle: Saddle, line: Line, side: Side) -> ErrorBar:
-    """The error bar of a line, from a finer quadrature."""
-    tilt = saddle.composition.largest_tilt
-    farthest = saddle.composition.farthest
-    fine = compose([phases], side, tilt, refinement=_REFINEMENT, farthest=farthest)
-    return ErrorBar(fine, resample(fine, line, nodes=line.y.shape[1]))
+def _fine_line(
+    phases: Plan, saddle: Saddle, side: Side, epsilon: Array, refinement: float
+) -> tuple[Composition, Line]:
+    """The line through a saddle on finer nodes, for an error bar."""
+    tilt, farthest = saddle.composition.largest_tilt, saddle.composition.farthest
+    fine = compose([phases], side, tilt, refinement=refinement, farthest=farthest)
+    line, done = sample_line(fine, saddle.t, epsilon, most_nodes=_LINE_NODES)
+    _refuse_unless(done)
+    return fine, line
 
 
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
@@ -403,11 +423,11 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
     try:
         saddle = saddle_for_epsilon([phases], eps, side)
         _refuse_unless(saddle.found)
-        line, done = sample_line(saddle.composition, saddle.t, eps, most_nodes=_LINE_NODES)
-        _refuse_unless(done)
-        lower, upper = _bar(phases, saddle, line, side).bounds(epsilon)
-        if upper - lower < _WIDEST:
-            return lower, min(upper, 0.0)
+        for refinement in _REFINEMENTS:
+            bar = ErrorBar(*_fine_line(phases, saddle, side, eps, refinement))
+            lower, upper = bar.bounds(epsilon)
+            if upper - lower < _WIDEST:
+                return lower, min(upper, 0.0)
     except ExactEngineError:
         pass
     lower, upper = Bands(phases, epsilon, side).bounds(epsilon)
@@ -440,17 +460,20 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
 def _bound_on_line(phases: Plan, goal: float, side: Side, upper: bool) -> float | None:
     logs = np.array([goal])
     saddle = saddle_for_delta([phases], logs, side)
-    if not saddle.found[0]:
-        return None
-    line, done = sample_line(saddle.composition, saddle.t, saddle.epsilon, most_nodes=_LINE_NODES)
-    solved, good = _newton(line, saddle.epsilon, logs)
-    start = float(solved[0])
-    if not done[0]:
-        return None
-    if not good[0]:
-        start, saddle, line = _walk(phases, float(saddle.epsilon[0]), goal, side)
-    slope = float(line.log_delta(np.array([start]))[1][0])
-    return _rounded(_bar(phases, saddle, line, side).bounds, slope, start, goal, upper)
+    _refuse_unless(saddle.found)
+    epsilon = saddle.epsilon
+    for refinement in _REFINEMENTS:
+        fine, line = _fine_line(phases, saddle, side, epsilon, refinement)
+        solved, good = _newton(line, epsilon, logs)
+        if not good[0]:
+            moved, saddle, _ = _walk(phases, float(epsilon[0]), goal, side)
+            solved = epsilon = np.array([moved])
+            fine, line = _fine_line(phases, saddle, side, epsilon, refinement)
+        slope = float(line.log_delta(solved)[1][0])
+        found = _rounded(ErrorBar(fine, line).bounds, slope, float(solved[0]), goal, upper)
+        if found is not None:
+            return found
+    return None
 
 
 def _rounded(

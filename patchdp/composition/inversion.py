@@ -10,7 +10,7 @@ inequality: see `docs/theory.md`, "The exact engine".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from patchdp.composition.loss_law import LossLaw, Side, cached_law, loss_laws, margin, widest_shift
 from patchdp.step import StepProfile
 
-__all__ = ["Composition", "Line", "farthest_position", "log_kernel_peak"]
+__all__ = ["Composition", "Line", "TiltedLaw", "farthest_position", "log_kernel_peak"]
 
 Array = npt.NDArray[np.float64]
 Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
@@ -79,7 +79,7 @@ class Composition:
         shape = (len(t), coarse.shape[1] * fine.shape[1])
         real, phase = np.zeros(shape), np.zeros(shape)
         for law, count in zip(self.laws, self.counts, strict=True):
-            drop, turn = characteristic(law, t, coarse, fine)
+            drop, turn = TiltedLaw(law, t).characteristic(coarse, fine)
             with np.errstate(divide="ignore"):
                 size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
             real += 0.5 * count[:, None] * size
@@ -87,41 +87,49 @@ class Composition:
         return real, phase
 
 
-def characteristic(law: LossLaw, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
-    """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
+class TiltedLaw:
+    """A law under a tilt, ready for its transform on the line `Re z = t`."""
 
-    `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums over
-    the loss into matrix products.
-    """
-    tilted, scale = law.tilted(t)
-    excess, first, _, own = law.excess(t[:, None])
-    # Both are scaled, not necessarily alike: bring them to the scale of `tilted`.
-    same = np.exp(own - scale[:, None])
-    total, first = (np.exp(-own) + excess) * same, first * same
-    loss = law.loss
-    if law.folded:
-        half = loss.shape[1] // 2
-        loss, up = loss[:, :half], tilted[:, :half]
-        even = up + tilted[:, half:]
-        odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
-    else:
-        even = odd = tilted
-    if len(tilted) == 1:
-        keep = _relevant(loss[0], even[0])
-        loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
-    drop_a, sine_a, turn_a = _turn(loss, coarse, law.folded)
-    drop_b, sine_b, turn_b = _turn(loss, fine, law.folded)
-    weight_a, odd_a = drop_a * even[:, None, :], sine_a * odd[:, None, :]
-    swap = (0, 2, 1)
-    drop_bt, sine_bt = drop_b.transpose(swap), sine_b.transpose(swap)
-    drop = (sine_a * even[:, None, :]) @ sine_bt - weight_a @ drop_bt
-    drop += np.sum(weight_a, axis=-1)[:, :, None] + (drop_b @ even[:, :, None]).transpose(swap)
-    turn = -(odd_a @ drop_bt) - (drop_a * odd[:, None, :]) @ sine_bt
-    turn += (turn_a @ odd[:, :, None]) + (turn_b @ odd[:, :, None]).transpose(swap)
-    if not law.folded:
-        turn += (coarse[:, :, None] + fine[:, None, :]) * first[:, :, None]
-    shape = (len(t), coarse.shape[1] * fine.shape[1])
-    return drop.reshape(shape) / total, turn.reshape(shape) / total
+    def __init__(self, law: LossLaw, t: Array) -> None:
+        tilted, scale = law.tilted(t)
+        excess, first, _, own = law.excess(t[:, None])
+        # Both are scaled, not necessarily alike: bring them to the scale of `tilted`.
+        same = np.exp(own - scale[:, None])
+        self._total, self._first = (np.exp(-own) + excess) * same, first * same
+        self._folded = law.folded
+        loss = law.loss
+        if law.folded:
+            half = loss.shape[1] // 2
+            loss, up = loss[:, :half], tilted[:, :half]
+            even = up + tilted[:, half:]
+            odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
+        else:
+            even = odd = tilted
+        if len(tilted) == 1:
+            keep = _relevant(loss[0], even[0])
+            loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
+        self._loss, self._even, self._odd = loss, even, odd
+
+    def characteristic(self, coarse: Array, fine: Array) -> tuple[Array, Array]:
+        """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
+
+        `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums
+        over the loss into matrix products.
+        """
+        even, odd = self._even, self._odd
+        drop_a, sine_a, turn_a = _turn(self._loss, coarse, self._folded)
+        drop_b, sine_b, turn_b = _turn(self._loss, fine, self._folded)
+        weight_a, odd_a = drop_a * even[:, None, :], sine_a * odd[:, None, :]
+        swap = (0, 2, 1)
+        drop_bt, sine_bt = drop_b.transpose(swap), sine_b.transpose(swap)
+        drop = (sine_a * even[:, None, :]) @ sine_bt - weight_a @ drop_bt
+        drop += np.sum(weight_a, axis=-1)[:, :, None] + (drop_b @ even[:, :, None]).transpose(swap)
+        turn = -(odd_a @ drop_bt) - (drop_a * odd[:, None, :]) @ sine_bt
+        turn += (turn_a @ odd[:, :, None]) + (turn_b @ odd[:, :, None]).transpose(swap)
+        if not self._folded:
+            turn += (coarse[:, :, None] + fine[:, None, :]) * self._first[:, :, None]
+        shape = (len(even), coarse.shape[1] * fine.shape[1])
+        return drop.reshape(shape) / self._total, turn.reshape(shape) / self._total
 
 
 def _turn(loss: Array, y: Array, folded: bool) -> tuple[Array, Array, Array]:
@@ -154,13 +162,17 @@ def _sine_defect(u: Array) -> Array:
 class Line:
     """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
 
-    All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` of shape `(rows,)`;
-    `y`, `real`, `phase` of shape `(rows, nodes)`.
+    All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` and `chosen_for` (that
+    epsilon) of shape `(rows,)`; `y`, `real`, `phase` of shape `(rows, nodes)`; `tilts`,
+    increasing, and `chernoff` (`K` there) bound the aliases.
     """
 
     t: Array
     log_m: Array
     period: Array
+    chosen_for: Array
+    tilts: Array
+    chernoff: Array
     y: Array
     real: Array
     phase: Array
@@ -196,7 +208,9 @@ def sample_line(
     """Sample the integrand at tilt `t` for targets near `epsilon`; also which rows decayed."""
     log_m, _, curvature = (a[:, 0] for a in composition.cumulants(t[:, None]))
     deviation = np.sqrt(np.maximum(curvature, 1e-300))
-    period, faithful = choose_period(composition, t, epsilon, log_m, deviation)
+    tilts = chernoff_tilts(composition, t, deviation)
+    chernoff = composition.cumulants(tilts)[0]
+    period, faithful = choose_period(tilts, chernoff, t, epsilon, log_m, deviation)
     step = 2 * np.pi / period
     count = int(np.clip(np.max(np.ceil(8.7 / (deviation * step))), 16, 512))
     ys, reals, phases = [], [], []
@@ -219,7 +233,8 @@ def sample_line(
         if np.all(done | ~faithful) or 2 * start > most_nodes:
             break
         count = max(start // 2, count) if len(ys) < 4 else start
-    line = Line(t, log_m, period, *(np.concatenate(a, axis=1) for a in (ys, reals, phases)))
+    sampled = (np.concatenate(a, axis=1) for a in (ys, reals, phases))
+    line = Line(t, log_m, period, epsilon, tilts, chernoff, *sampled)
     return line, done & faithful
 
 
@@ -233,7 +248,7 @@ def resample(composition: Composition, line: Line, *, nodes: int) -> Line:
     real, phase = _in_chunks(composition, line.t, coarse, step * np.arange(fine_count))
     log_m = composition.cumulants(line.t[:, None])[0][:, 0]
     y = step * np.arange(coarse_count * fine_count)
-    return Line(line.t, log_m, line.period, y, real, phase)
+    return replace(line, log_m=log_m, y=y, real=real, phase=phase)
 
 
 def _in_chunks(
@@ -260,11 +275,9 @@ def _in_chunks(
 
 
 def choose_period(
-    composition: Composition, t: Array, epsilon: Array, log_m: Array, deviation: Array
+    tilts: Array, chernoff: Array, t: Array, epsilon: Array, log_m: Array, deviation: Array
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The smallest period on a ladder whose aliases are small enough, and where there is one."""
-    tilts = chernoff_tilts(composition, t, deviation)
-    chernoff, _, _ = composition.cumulants(tilts)
     shortest = 6 * deviation
     longest = np.maximum(250 * deviation, 2 * np.maximum(epsilon, 0.0) + 80 / t)
     ladder = np.geomspace(shortest, longest, 44, axis=1)

@@ -192,7 +192,7 @@ class LossLaw:
 
     def excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
         """`(M - 1, M', M'') e^{-scale}` and `scale` at tilts `t` of shape `(rows, k)`."""
-        if self.folded and np.max(t) < 500.0 / self._largest_loss:
+        if self.folded and (np.max(t) + 0.5) * self._largest_loss < 600.0:
             return self._folded_excess(t)
         loss, log_mass = self.loss[:, None, :], self.log_mass[:, None, :]
         power = t[..., None] * loss

@@ -31,7 +31,7 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-_ELLIPSES = (1.7, 2.0, 2.4, 2.8, 3.3, 4.0, 5.0, 6.5, 9.0)
+_ELLIPSES = (2.0, 2.8, 4.0, 6.0, 9.0)
 _PER_HALF = 3  # grid points for the maximum on an ellipse, per half panel
 _STEEPEST = 1.45  # largest mu * a
 
@@ -48,7 +48,8 @@ class Remainder:
 
     `moments`, `masses`, `growths` hold one row per ellipse and one column per panel:
     `e^{moments + growths |y|}` bounds a sum whose terms vanish like `L^2`, up to a factor,
-    `e^masses` one of masses. `weights` are the masses of the panels.
+    `e^masses` one of masses. `weights` are the masses of the panels, infinite beyond them.
+    `t` is the highest tilt.
     """
 
     t: float
@@ -76,8 +77,11 @@ class Remainder:
         return float(np.sum(np.exp(np.min(self.masses, axis=0))))
 
 
-def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
-    """Remainders of the Gauss-Legendre panels of a one-row law at tilt `t`, relative to `M(t)`.
+def quadrature_remainders(law: LossLaw, t: float, log_m: float, highest: float) -> Remainder:
+    """Remainders of the Gauss-Legendre panels of a one-row law, relative to `M(t) = e^log_m`.
+
+    They hold at `t` and, for the excess, at every tilt up to `highest >= t`: the bounds on the
+    integrand increase with the tilt.
 
     On a panel of half-width `H` an analytic integrand bounded by `B` on the ellipse with foci at
     the ends and semi-axes `H (rho +- 1/rho)/2` is integrated by `n` nodes up to
@@ -93,6 +97,8 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
         start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1), dtype=np.float64
     )
     centres = np.asarray(pad + _PER_HALF * (2 * np.arange(panels) + 1))
+    weights = _panel_weights(law, t, log_m)
+    t = highest
     parts = [_Grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
     moments, masses, growths = [], [], []
     for rho in _ELLIPSES:
@@ -128,19 +134,19 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float) -> Remainder:
         moments.append(np.concatenate(moment))
         masses.append(np.concatenate(mass))
         growths.append(np.concatenate(growth))
-    weights = _panel_weights(law, t, log_m, len(parts), len(moments[0]))
+    beyond_panels = len(moments[0]) // len(parts) - weights.shape[1]
+    weights = np.pad(weights, ((0, 0), (0, beyond_panels)), constant_values=np.inf).ravel()
     return Remainder(t, np.stack(moments), np.stack(masses), np.stack(growths), weights)
 
 
-def _panel_weights(law: LossLaw, t: float, log_m: float, parts: int, columns: int) -> Array:
-    """Upper bounds on the masses of the panels and, infinite, of what lies beyond them."""
+def _panel_weights(law: LossLaw, t: float, log_m: float) -> Array:
+    """Upper bounds on the masses of the panels, one row per part."""
     tilted, scale = law.tilted(np.array([t]))
     mass = tilted[0] * np.exp(scale[0] - log_m)
     half = len(mass) // 2
     mass = mass[:half] + mass[half:] if law.folded else mass
-    panels = np.sum(mass.reshape(parts, -1, NODES_PER_PANEL), axis=2)
-    beyond = np.full((parts, columns // parts - panels.shape[1]), np.inf)
-    return 1.1 * np.concatenate([panels, beyond], axis=1).ravel() + 1e-300
+    parts = len(law.profiles[0].parts)
+    return np.asarray(1.1 * np.sum(mass.reshape(parts, -1, NODES_PER_PANEL), axis=2) + 1e-300)
 
 
 class SlopeBound:
@@ -236,7 +242,7 @@ class OscillationBound:
         pieces = [(pair, x[i * per_part : (i + 1) * per_part]) for i, pair in enumerate(parts)]
         slopes = [SlopeBound(pair, at) for pair, at in pieces]
         self._cuts = []
-        for scaled, cap in ((0.2, 0.4), (0.5, 0.8), (0.8, 1.2), (1.2, 1.8)):
+        for scaled, cap in ((0.5, 0.8), (1.2, 1.8)):
             a = min(scaled / mu, cap)
             theta = np.asarray(mu * a)
             slope = np.concatenate([bound.slope(np.asarray(a), theta) for bound in slopes])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.exact_accuracy import Setting, check
-from patchdp.composition.inversion import Composition, alias_bound, characteristic, compose
+from patchdp.composition.inversion import Composition, TiltedLaw, alias_bound, compose
 from patchdp.composition.loss_law import loss_laws, small_exp
 from patchdp.composition.strip import OscillationBound, quadrature_remainders
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
@@ -36,14 +36,28 @@ def test_quadrature_remainder_covers_the_true_error(name, side, refinement):
     coarse, fine = _law(name, side, refinement), _law(name, side, 6.0)
     t = 2.0
     log_m = float(fine.cumulants(np.array([[t]]))[0][0, 0])
-    remainder = quadrature_remainders(coarse, t, log_m)
+    remainder = quadrature_remainders(coarse, t, log_m, t)
     y = np.geomspace(1e-3, 8.0, 30) / max(PAIRS[name].shifts)
     zero = np.zeros((1, 1))
-    drop, turn = characteristic(coarse, np.array([t]), y[None, :], zero)
-    true_drop, true_turn = characteristic(fine, np.array([t]), y[None, :], zero)
+    drop, turn = TiltedLaw(coarse, np.array([t])).characteristic(y[None, :], zero)
+    true_drop, true_turn = TiltedLaw(fine, np.array([t])).characteristic(y[None, :], zero)
     error = np.hypot(drop - true_drop, turn - true_turn)[0]
     size = np.hypot(true_drop, true_turn)[0]
     assert np.all(error <= remainder.characteristic(y) + 3e-14 * size + 1e-15 * y)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("side", ["symmetric", "forward", "backward"])
+@pytest.mark.parametrize("highest", [1.0, 1.5, 2.0])
+def test_the_remainder_of_the_excess_holds_at_every_tilt_up_to_the_highest(name, side, highest):
+    coarse, fine = _law(name, side, 0.45), _law(name, side, 6.0)
+    t = 1.0
+    log_m = float(fine.cumulants(np.array([[t]]))[0][0, 0])
+    bound = quadrature_remainders(coarse, t, log_m, highest).excess()
+    for tilt in np.linspace(0.1, highest, 7):
+        values = [law.excess(np.array([[tilt]])) for law in (coarse, fine)]
+        excess, true = (float(v[0][0, 0] * np.exp(v[3][0, 0] - log_m)) for v in values)
+        assert abs(excess - true) <= bound + 3e-14 * abs(true)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -55,7 +69,7 @@ def test_oscillation_bound_covers_the_characteristic_function(name, side):
     # losses of small steps are small everywhere: their oscillation sets in at 1/(rate mu)
     scale = 100.0 if name == "strong noise" else 1.0
     y = np.geomspace(0.05, 40.0, 60) * scale / max(PAIRS[name].shifts)
-    drop, turn = characteristic(law, np.array([t]), y[None, :], np.zeros((1, 1)))
+    drop, turn = TiltedLaw(law, np.array([t])).characteristic(y[None, :], np.zeros((1, 1)))
     modulus = np.hypot(1 - drop, turn)[0]
     upper = bound.modulus(y)
     assert np.all(upper[:-1] >= upper[1:])
