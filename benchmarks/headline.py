@@ -25,6 +25,7 @@ from dp_accounting.dp_event import GaussianDpEvent
 from dp_accounting.pld import PLDAccountant
 
 import patchdp as pdp
+from benchmarks._published import CITYSCAPES
 from patchdp.report.rounding import at_least, at_most
 
 DELTA = 1e-5
@@ -32,18 +33,6 @@ TARGET = 10.0
 # Seconds of the published program: one inclusion probability and one epsilon; one noise multiplier.
 PUBLISHED_EPSILON, PUBLISHED_NOISE = 4.0 + 3.3, 100.0
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
-
-
-def training() -> pdp.TrainingPlan:
-    """The training as published: fixed-size batches."""
-    return pdp.TrainingPlan(
-        image=(1024, 2048),
-        crop=pdp.RandomCrop((505, 505)),
-        patch=pdp.Patch((10, 10)),
-        sampling=pdp.FixedSize(batch_size=200, dataset_size=2975),
-        noise_multiplier=2.0,
-        steps=1500,
-    )
 
 
 def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -67,7 +56,7 @@ def rate_times_p(plan: pdp.TrainingPlan) -> float:
 
 def rows() -> list[tuple[str, str, float, float, float, float]]:
     """Name, sampler, epsilon, its seconds, noise multiplier for epsilon 10, its seconds."""
-    fixed = training()
+    fixed = CITYSCAPES
     poisson = fixed.replace(sampling=pdp.Poisson(batch_size=200, dataset_size=2975))
     fixed.replace(steps=2).epsilon(DELTA)  # imports and the like are not what is measured
     found = []
@@ -103,7 +92,7 @@ def table(found: list[tuple[str, str, float, float, float, float]]) -> str:
             shown = f"{shown} (its own program: {PUBLISHED_EPSILON:.0f} s)"
             took = f"{took} (its own program: {PUBLISHED_NOISE:.0f} s)"
         lines.append(f"| {name} | {sampler} | {at_most(value, 4)} | {shown} | {solved} | {took} |")
-    poisson = training().replace(sampling=pdp.Poisson(batch_size=200, dataset_size=2975))
+    poisson = CITYSCAPES.replace(sampling=pdp.Poisson(batch_size=200, dataset_size=2975))
     claimed, seconds = _clock(lambda: rate_times_p(poisson))
     lower = poisson.epsilon_bounds(DELTA).lower
     assert lower is not None and claimed < lower
@@ -119,7 +108,7 @@ def draw(found: list[tuple[str, str, float, float, float, float]], out: Path) ->
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    plan = training()
+    plan = CITYSCAPES
     chances = pdp.inclusion_map(plan.image, plan.crop, plan.patch)[::8, ::8]
     figure = Figure(figsize=(10, 3.4), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))

@@ -35,12 +35,13 @@ from dp_accounting.mechanism_calibration import ExplicitBracketInterval
 from dp_accounting.pld import PLDAccountant
 
 import patchdp as pdp
+from benchmarks._published import INFLUENCE
 from patchdp.composition import exact
 
 DELTA = 1e-5
 # Noise standard deviations 1 to 5 at clipping norm 2.
 NOISE = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5]
-SMALL, LARGE = (1000, 1000), (1000, 2000)
+SMALL, LARGE = INFLUENCE.image, (1000, 2000)
 
 
 def _squares(first: int, last: int) -> list[tuple[int, int]]:
@@ -49,14 +50,7 @@ def _squares(first: int, last: int) -> list[tuple[int, int]]:
 
 def grids() -> dict[str, pdp.Grid]:
     """The sweeps, by name."""
-    base = pdp.TrainingPlan(
-        image=SMALL,
-        crop=pdp.RandomCrop((450, 450)),
-        patch=pdp.Patch((10, 10)),
-        sampling=pdp.FixedSize(batch_size=100, dataset_size=100_000),
-        noise_multiplier=1.0,
-        epochs=100,
-    )
+    base = INFLUENCE
     common = {"delta": DELTA, "noise_multiplier": NOISE}
     return {
         "crop size, 1000x1000": pdp.Grid(base, {**common, "crop": _squares(10, 700)}),
@@ -198,12 +192,12 @@ def _exact(phases: Any) -> float:
 
 
 def flat(plan: pdp.TrainingPlan) -> dict[str, Any]:
-    """The exact engine from 1e2 to 1e9 steps at an epsilon near 2."""
+    """The exact engine from 1e2 to 1e9 steps at an epsilon near 4."""
     result: dict[str, Any] = {}
     for exponent in range(2, 10):
         steps = 10**exponent
         try:
-            solved = plan.replace(steps=steps, noise_multiplier=math.sqrt(steps) / 100)
+            solved = plan.replace(steps=steps, noise_multiplier=math.sqrt(steps) / 6)
             phases = solved.phases
             log_delta = np.array(math.log(DELTA))
             exact.epsilon_estimate(phases, log_delta)
@@ -237,8 +231,7 @@ def main() -> int:
     figures["one number"] = one_number(plans)
     figures["calibration"] = calibrations(plans[: max(options.sample // 3, 1)], options.peers)
     print("\nexact engine, one epsilon, as steps grow (noise grows with their square root)")
-    base = every[0].replace(crop=pdp.RandomCrop((450, 450)))
-    figures["flat"] = flat(base.replace(sampling=pdp.FixedSize(100, 1000)))
+    figures["flat"] = flat(INFLUENCE.replace(sampling=pdp.FixedSize(100, 1000)))
     if options.json:
         with open(options.json, "w") as file:
             json.dump(figures, file, indent=1)

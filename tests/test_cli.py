@@ -71,6 +71,14 @@ def test_epsilon_json(shell: Shell) -> None:
     assert result["effective_sampling_probability"] == pytest.approx(200 / 2975 * 66049 / 200720)
 
 
+def test_a_smaller_tolerance_comes_nearer_to_the_exact_value(shell: Shell) -> None:
+    loose, fine = (
+        shell.json("epsilon", *GEOMETRY, *RUN, "--tolerance", value)["epsilon"]
+        for value in ("1e-2", "1e-5")
+    )
+    assert 3.73193 < fine < 3.73193 * (1 + 2e-5) < loose < 3.73193 * 1.01
+
+
 def test_noise_meets_its_target(shell: Shell) -> None:
     result = shell.json(
         "noise", *SMALL, "--sampling", "shuffle", "--epochs", "15", "--epsilon", "1",
@@ -122,6 +130,9 @@ BAD = [
     ([*changed("--delta", "1e-5"), "--padding", "-1"], "padding"),
     ([*changed("--delta", "1e-5"), "--padding", "a"], "padding"),
     ([*changed("--delta", "1e-5"), "--method", "magic"], "method"),
+    ([*changed("--delta", "1e-5"), "--tolerance", "0"], "tolerance"),
+    ([*changed("--delta", "1e-5"), "--tolerance", "nan"], "tolerance"),
+    ([*changed("--delta", "1e-5"), "--tolerance", "1e-13"], "exact value"),
     ([*changed("--delta", "1e-5"), "--epochs", "3"], "steps or epochs"),
     ([*changed("--delta", "1e-5"), "--config", "/nowhere/at/all.toml"], "config"),
     ([*changed("--delta", "1e-5"), "--within", "0:5"], "within"),

@@ -40,9 +40,14 @@ def method_of(settings: Settings) -> Method:
     raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
 
 
-def _result(plan: TrainingPlan | Composition, delta: Fraction, method: Method) -> dict[str, Any]:
+def _result(
+    plan: TrainingPlan | Composition,
+    delta: Fraction,
+    method: Method,
+    tolerance: float | None = None,
+) -> dict[str, Any]:
     progress = output.progress("optimal composition")
-    bounds = plan.epsilon_bounds(delta, method=method, progress=progress)
+    bounds = plan.epsilon_bounds(delta, method=method, tolerance=tolerance, progress=progress)
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     first = plans[0]
     rates = [float(p.effective_sampling_probability) for p in plans]
@@ -92,14 +97,16 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         "--noise-multiplier 2 --delta 1e-5"
     )
 )
-@options(*GEOMETRY, *TRAINING, "delta", "method")
+@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance")
 def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     """Certified patch-level epsilon of a training."""
     settings = collect(config, flags)
     method = method_of(settings)
     require(settings, "delta")
     delta = parse_fraction("delta", settings["delta"])
-    _show(_result(any_plan(settings), delta, method), as_json)
+    given = settings.get("tolerance")
+    tolerance = None if given is None else float(parse_fraction("tolerance", given))
+    _show(_result(any_plan(settings), delta, method, tolerance), as_json)
 
 
 def _solved(

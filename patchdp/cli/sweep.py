@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from patchdp.cli import output
+from patchdp.cli.privacy import method_of
 from patchdp.cli.settings import GEOMETRY, TRAINING, collect, one_plan, options, parse_fraction
 from patchdp.grid import REPLACES, AnyGrid, Cell, cell
-from patchdp.guarantee import METHODS, Method
 from patchdp.plan import TrainingPlan
 from patchdp.sweep import Sweep
 from patchdp.sweep import sweep as run
@@ -126,7 +126,7 @@ def sweep(
     if settings.pop("phase", None):
         raise ValueError("a sweep varies one phase; the config has [[phase]] tables")
     grid = SettingsGrid(
-        {k: v for k, v in settings.items() if k not in ("epsilon", "method")},
+        {k: v for k, v in settings.items() if k not in ("epsilon", "method", "tolerance")},
         {**table, **dict(_axis(text) for text in axes)},
     )
     if out is not None and Path(out).suffix not in (".csv", ".json", ".parquet"):
@@ -135,7 +135,7 @@ def sweep(
         journal = f"{out}.journal"
     if restart and journal is not None:
         Path(journal).unlink(missing_ok=True)
-    method = _method(settings.get("method"))
+    method = method_of(settings)
     if jobs == 1:
         found = run(grid, method=method, lower=lower, journal=journal, progress=True)
     else:
@@ -148,13 +148,6 @@ def sweep(
         found.write(out)
     _report(found, grid, out=out, as_json=as_json)
     return 0
-
-
-def _method(name: str | None) -> Method:
-    for method in METHODS:
-        if method == (name or "pld"):
-            return method
-    raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
 
 
 def _report(found: Sweep, grid: SettingsGrid, *, out: str | None, as_json: bool) -> None:
