@@ -32,7 +32,9 @@ def epsilons(
     *,
     method: Method | Literal["exact_estimate"] = "exact",
 ) -> Array:
-    """Epsilons of many plans, for plots and sweeps: ten thousand take seconds.
+    """Epsilons of many plans, for plots and sweeps.
+
+    Ten thousand take seconds as estimates, about a minute certified.
 
     >>> import numpy as np
     >>> import patchdp as pdp
