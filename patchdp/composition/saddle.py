@@ -51,7 +51,8 @@ def saddle_for_epsilon(plans: Sequence[Plan], epsilon: Array, side: Side) -> Sad
         least = float(np.min(k[:, 0] - saddle.t * epsilon - np.log(saddle.t + 1))) - 10
         if not least < level[0]:
             break
-        level = np.array([1.5 * least])
+        # No lower than need be: positions too rare to matter spoil the line.
+        level = np.array([least - 1.0])
     return saddle
 
 
