@@ -231,7 +231,7 @@ class ErrorBar:
                 break
             ends = np.union1d(worst, worst + 1)
             if np.all(complete[ends]):
-                if total > 0.5 * before:
+                if total > 0.9 * before:
                     break  # narrower cells did not help
                 before = total
                 ratio = (y[worst + 1] / y[worst])[:, None]
