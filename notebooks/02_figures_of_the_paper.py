@@ -17,8 +17,8 @@
 # Durmaz, Schuchardt, Schmidt and Günnemann (arXiv:2603.24695) sample batches of a fixed size and
 # bound each step by the fixed-size profile. The figures below repeat their settings and add Poisson
 # sampling and shuffled epochs. `python -m benchmarks figures` certifies every point (an upper
-# bound, within $10^{-3}$ of the exact engine) and writes the CSV files that this notebook draws;
-# the noise levels are standard deviations at clipping norm 2.
+# bound, within $10^{-3}$ of the exact engine, relative to it) and writes the CSV files that this
+# notebook draws; the noise levels are standard deviations at clipping norm 2.
 
 # %%
 import csv
@@ -51,7 +51,7 @@ def read(name):
 def curve(rows, x, y="epsilon", **keys):
     """One curve, sorted."""
     chosen = sorted((r[x], r[y]) for r in rows if all(r[k] == v for k, v in keys.items()))
-    return zip(*chosen, strict=True) if chosen else ((), ())
+    return tuple(zip(*chosen, strict=True)) or ((), ())
 
 
 def noise_colour(noise):
@@ -64,10 +64,17 @@ def panel(axes, rows, x, **keys):
         for noise in sorted({r["noise_std"] for r in rows}):
             at, values = curve(rows, x, sampling=name, noise_std=noise, **keys)
             label = f"{name}, {noise:g}" if keys.get("width", 1000) == 1000 else None
-            axes.plot(at, values, style, color=noise_colour(noise), lw=1.5, label=label)
+            if at:
+                axes.plot(at, values, style, color=noise_colour(noise), lw=1.5, label=label)
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
 
+
+NAMES = ("crop_size", "patch_size", "padding", "privacy_profile", "calibration")
+for name in NAMES:
+    gaps = [row["gap"] for row in read(name)]
+    assert -1e-9 <= min(gaps) and max(gaps) <= 1e-3
+    print(f"{name:16s} {len(gaps):5d} points, at most {max(gaps):.1e} above the exact engine")
 
 # %% [markdown]
 # ## Crop size and patch size
@@ -109,7 +116,8 @@ plt.show()
 # ## Privacy profiles of five shapes
 #
 # Square, rectangle, disk, two disks side by side and a crescent of the same area: colours. What
-# counts is how far a shape reaches, hence the order.
+# counts is how far a shape reaches, hence the order. The points of a profile are certified epsilons
+# at some deltas and, where it is flat, certified deltas at some epsilons, down to $10^{-7}$.
 
 # %%
 rows = read("privacy_profile")
@@ -124,10 +132,10 @@ for line, crop in zip(grid, (100, 200, 400), strict=True):
                 at, deltas = curve(rows, "epsilon", "delta", shape=shape, **keys)
                 label = shape if style == "-" else None
                 axes.loglog(at, deltas, style, color=colour, lw=1.3, label=label)
-        axes.set(xlim=(1e-3, 1e3))
+        axes.set(xlim=(1e-2, 1e3))
         axes.set_title(f"crop {crop}, area {side}$^2$", fontsize=9)
         axes.grid(alpha=0.3)
-    line[0].set_ylabel(r"$\delta$")
+    line[0].set_ylabel(r"certified $\delta$")
 for axes in grid[-1]:
     axes.set_xlabel(r"certified $\varepsilon$")
 handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -154,7 +162,7 @@ plt.show()
 # %% [markdown]
 # ## Check one point by hand
 #
-# A point of the file against the default engine, which is another one than made most of the file.
+# A point of the file, by the question that anybody would ask.
 
 # %%
 row = next(
@@ -170,5 +178,5 @@ again = pdp.TrainingPlan(
     noise_multiplier=row["noise_std"] / 2,
     epochs=100,
 )
-print(f"patch {side}: in the file {row['epsilon']:.6f}, again {again.epsilon(1e-5):.6f}")
-assert abs(again.epsilon(1e-5) / row["epsilon"] - 1) < 2e-3
+print(f"patch {side}: in the file {row['epsilon']:.3f}, again {again.epsilon(1e-5):.3f}")
+assert abs(again.epsilon(1e-5) / row["epsilon"] - 1) < 1e-3

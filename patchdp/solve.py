@@ -17,6 +17,7 @@ True
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -108,6 +109,7 @@ def _round_noise(value: float) -> float:
 
 
 def _noise(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
+    @functools.cache
     def excess(log_sigma: float) -> float:
         value = goal.estimate(plan.replace(noise_multiplier=math.exp(log_sigma)))
         return math.log(max(value, 1e-300)) - math.log(target)
