@@ -73,7 +73,7 @@ def panel(axes, rows, x, **keys):
 NAMES = ("crop_size", "patch_size", "padding", "privacy_profile", "calibration")
 for name in NAMES:
     gaps = [row["gap"] for row in read(name)]
-    assert -1e-9 <= min(gaps) and max(gaps) <= 1e-3
+    assert min(gaps) >= -1e-9 and max(gaps) <= 1e-3
     print(f"{name:16s} {len(gaps):5d} points, at most {max(gaps):.1e} above the exact engine")
 
 # %% [markdown]
