@@ -266,6 +266,34 @@ def test_a_band_stays_below_the_bound_that_ends_its_line(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_moments_at_tilts_that_the_nodes_do_not_resolve(name):
+    case, truth = CASES[name], _reference(name)
+    nodes, errors = case.nodes(1 / case.places[-1]), []
+    for t in (4 * case.t, 64 * case.t, 256 * case.t):
+        log_n = float(nodes.log_moments(np.array([t]))[0][0])
+        at_zero, _, _ = nodes.errors(t, log_n, np.array([1 / case.places[-1]]))
+        true, _ = truth.logs(t, truth.lost(_beyond(nodes)))
+        errors.append(abs(math.expm1(true - log_n)))
+        assert errors[-1] <= at_zero + 3e-16 * abs(log_n)
+    assert errors[-1] > 1e-6
+
+
+@pytest.mark.parametrize("side", ["symmetric", "forward"])
+def test_the_end_of_the_nodes_is_in_the_bound_that_ends_a_line(side):
+    # Nodes that end within the band: its transform falls like 1/y only.
+    place, t = 0.3, 3.0
+    law = WindowedLaw.whole(_step(OFTEN), side, reach=14.0).below(2.0).below(place)
+    nodes = law.nodes(highest=60 / place, log_rest=-3.0, margin=0.0)
+    truth = Reference(nodes, 400 / place)
+    log_n = float(nodes.log_moments(np.array([t]))[0][0])
+    y = np.array([50.0, 150.0, 400.0]) / place
+    size = [abs(complex(truth.band(t, float(v)))) / math.exp(log_n) for v in y]
+    bound = nodes.oscillation(t, log_n, y)
+    assert np.all(np.array(size) <= bound)
+    assert min(size) > 1e-4
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_what_the_ends_and_the_mean_leave(name):
     case, truth = CASES[name], _reference(name)
     nodes = case.nodes(40 / case.places[-1])
@@ -561,7 +589,7 @@ def test_maxima_on_the_ellipses(name):
     log_n = float(nodes.log_moments(np.array([case.t]))[0][0])
     angle = np.exp(2j * np.pi * (np.arange(97) + 0.3) / 97)
     for number, piece in enumerate(nodes.pieces):
-        first, band, turn, cut, _, _ = nodes._ellipses(case.t, log_n, piece, number)
+        first, band, turn, cut, *_ = nodes._ellipses(case.t, log_n, piece, number)
         chosen = nodes.owner == number
         half = nodes.half[chosen][:, None]
         centre = nodes.x.reshape(-1, NODES_PER_PANEL)[chosen].mean(axis=1)[:, None]
