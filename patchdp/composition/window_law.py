@@ -82,7 +82,10 @@ class _Windows:
         """Log of a bound on `|v(x + ia')|`, `low <= x <= high`, `a' <= a`."""
         total = np.zeros_like(low)
         for c, s in zip(self.centres, self.widths, strict=True):
-            total = total + _log_near((c - low) / s, (c - high) / s, a / s)
+            # far left of the window the bound is 1 to the last digit
+            some = np.broadcast_to((c - high) / s < 12.0 + a / s, low.shape)
+            size = np.broadcast_to(a / s, low.shape)[some]
+            total[some] += _log_near((c - low[some]) / s, (c - high[some]) / s, size)
         return total
 
     def log_inside_near(self, low: Array, high: Array, a: Array) -> Array:
@@ -217,6 +220,7 @@ class WindowNodes:
 
     def __init__(self, pieces: list[_Piece], side: Side, highest: float) -> None:
         self.pieces, self.side, self.folded = pieces, side, side == "symmetric"
+        self._maxima: dict[int, _Ellipses] = {}
         xs, halves, owner = [], [], []
         loss, log_q, log_v, log_w = [], [], [], []
         for number, piece in enumerate(pieces):
@@ -385,53 +389,25 @@ class WindowNodes:
     def _remainders(self, t: float, log_n: float, y: Array) -> tuple[float, Array, Array, float]:
         """Gauss-Legendre remainders: of `E[v L e^{tL}]`, its waves, the band's waves, the cut."""
         slopes = [self._ellipses(t, log_n, p, number) for number, p in enumerate(self.pieces)]
-        first, band, turn, cut, mass, mass_m = (
-            np.concatenate(a, axis=1) for a in zip(*slopes, strict=True)
-        )
+        first, band, turn, cut = (np.concatenate(a, axis=1) for a in zip(*slopes, strict=True))
+        even, _, even_m, _ = self._tilted(t, log_n)
+        mass, mass_m = (np.sum(v.reshape(-1, NODES_PER_PANEL), axis=1) for v in (even, even_m))
         at_zero = float(np.sum(np.exp(np.minimum(np.min(first, axis=0), 600.0))))
         of_n, of_m = np.empty_like(y), np.empty_like(y)
         for i, value in enumerate(y):
             wave = np.exp(np.minimum(np.min(first + value * turn, axis=0), 600.0))
-            of_n[i] = np.sum(np.minimum(wave, 2.3 * mass[0] * 2 / value))
+            of_n[i] = np.sum(np.minimum(wave, 2.3 * mass * 2 / value))
             wave = np.exp(np.minimum(np.min(band + value * turn, axis=0), 600.0))
-            of_m[i] = np.sum(np.minimum(wave, 2.3 * mass_m[0]))
+            of_m[i] = np.sum(np.minimum(wave, 2.3 * mass_m))
         return at_zero, of_n, of_m, float(np.sum(np.exp(np.minimum(np.min(cut, axis=0), 600.0))))
 
     def _ellipses(self, t: float, log_n: float, piece: _Piece, number: int) -> tuple[Array, ...]:
         """Logs of the remainders of each panel (columns) from each ellipse (rows)."""
-        chosen = np.flatnonzero(self.owner == number)
-        half, mu = self.half[chosen], piece.mu
-        centre = self.x.reshape(-1, NODES_PER_PANEL)[chosen].mean(axis=1)
-        rows: list[list[Array]] = [[], [], [], []]
-        for rho in _ELLIPSES:
-            a = 0.5 * half * (rho - 1 / rho)
-            theta = np.minimum(mu * a, _STEEPEST)
-            stretch = 0.5 * half * (rho + 1 / rho)
-            x = centre[:, None] + stretch[:, None] * np.linspace(-1, 1, _POINTS)
-            gap = (stretch / (_POINTS - 1))[:, None]  # half the spacing
-            grid = _Strip(piece, x, t, self.side)
-            slope = grid.slope(a[:, None], theta[:, None])
-            turn = a[:, None] * slope * np.exp(2 * gap * (4 * mu + 1 / a[:, None]))
-            turn = np.minimum(turn, 2 * theta[:, None])
-            steep = np.abs(x) + gap + 3 * mu + t * np.minimum(turn / a[:, None], 2 * mu)
-            rise = np.minimum(-np.log(np.cos(theta))[:, None], turn)
-            rule = gap * steep - log_n + np.log(16 * half)[:, None] + 0.5 * np.square(a)[:, None]
-            rule = rule - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
-            rule = np.where((mu * a > _STEEPEST)[:, None], np.inf, rule)
-            level = rule + grid.log_density + (t + 1) * rise
-            plain = rule + grid.log_plain + rise
-            left = piece.above.log_left_near(x - gap, x + gap, a[:, None])
-            inside = piece.window.log_inside_near(x - gap, x + gap, a[:, None])
-            reach = np.log(np.abs(grid.loss) + turn + 2 * gap * 2 * mu)
-            rows[0].append(np.max(level + left + reach, axis=1))
-            rows[1].append(np.max(level + left + inside, axis=1))
-            rows[2].append(np.max(turn, axis=1))
-            rows[3].append(np.max(plain + piece.above.log_cut(x + gap, a[:, None]), axis=1))
-        even, _, even_m, _ = self._tilted(t, log_n)
-        mass, mass_m = (
-            np.sum(v.reshape(-1, NODES_PER_PANEL)[chosen], axis=1)[None, :] for v in (even, even_m)
-        )
-        return (*(np.stack(r) for r in rows), mass, mass_m)
+        if number not in self._maxima:
+            chosen = self.owner == number
+            centre = self.x.reshape(-1, NODES_PER_PANEL)[chosen].mean(axis=1)
+            self._maxima[number] = _Ellipses(piece, self.half[chosen], centre, self.side)
+        return self._maxima[number].at(t, log_n)
 
     def mean(self) -> float:
         """An upper bound on the mean of the positive losses that are left."""
@@ -452,19 +428,25 @@ class WindowNodes:
         best = np.minimum(best, 1.1 * float(np.sum(even_m)))
         widths = min(p.window.widths[0] for p in self.pieces)
         widest = max(p.mu for p in self.pieces)
-        scaled = [widths * k for k in (2.0, 3.5, 5.0, 6.5, 8.0, 9.5)]
+        scaled = [widths * k for k in (2.5, 4.5, 6.5, 9.0)]
+        slopes = [
+            SlopeBound(piece.pair, self.x[np.repeat(self.owner == number, NODES_PER_PANEL)])
+            for number, piece in enumerate(self.pieces)
+        ]
         for a in sorted({min(v, 1.2 / widest) for v in scaled}):
-            best = np.minimum(best, self._shifted(t, log_n, a, y))
+            best = np.minimum(best, self._shifted(t, log_n, a, y, slopes))
         return np.asarray(best)
 
-    def _shifted(self, t: float, log_n: float, a: float, y: Array) -> Array:
+    def _shifted(
+        self, t: float, log_n: float, a: float, y: Array, slopes: list[SlopeBound]
+    ) -> Array:
         """The integral moved up by `a`."""
         total = np.zeros(len(y))
         for number, piece in enumerate(self.pieces):
             here = np.repeat(self.owner == number, NODES_PER_PANEL)
             x, size = self.x[here], self.size[here]
             lift = 0.5 * a * a
-            slope = SlopeBound(piece.pair, x).slope(np.asarray(a), np.asarray(piece.mu * a))
+            slope = slopes[number].slope(np.asarray(a), np.asarray(piece.mu * a))
             turn = a * slope * np.exp(size * (4 * piece.mu + 1 / a))
             log_mass = t * np.minimum(-np.log(np.cos(piece.mu * a)), turn)
             log_mass += self.log_p[here] + t * self.loss[here] - log_n
@@ -501,17 +483,46 @@ class WindowNodes:
         return np.asarray(a * np.exp(np.minimum(level + np.maximum(0.0, grow - y * rate), 600.0)))
 
 
-class _Strip(SlopeBound):
-    """Real positions, with the density that bounds both `P e^{zL}` and `Q e^{-zL}` around them."""
+class _Ellipses:
+    """Maxima around the panels of one part; logarithms are straight lines in the tilt `t >= 0`."""
 
-    def __init__(self, piece: _Piece, x: Array, t: float, side: Side) -> None:
-        super().__init__(piece.pair, x)
-        if side == "symmetric":
-            self.log_density = self.log_q + 0.5 * self.loss + (t + 0.5) * np.abs(self.loss)
-        else:
-            self.log_density = self.log_q + self.loss + np.maximum(t * self.loss, -self.loss)
-        self.log_density = self.log_density + np.log(piece.weight)
-        self.log_plain = self.log_q + np.maximum(self.loss, 0.0) + np.log(piece.weight)
+    def __init__(self, piece: _Piece, half: Array, centre: Array, side: Side) -> None:
+        mu = piece.mu
+        rho = np.array(_ELLIPSES)[:, None]
+        a = (0.5 * half * (rho - 1 / rho))[..., None]
+        stretch = (0.5 * half * (rho + 1 / rho))[..., None]
+        x = centre[:, None] + stretch * np.linspace(-1, 1, _POINTS)
+        gap = stretch / (_POINTS - 1)  # half the spacing
+        theta = np.minimum(mu * a, _STEEPEST)
+        strip = SlopeBound(piece.pair, x)
+        turn = a * strip.slope(a, theta) * np.exp(2 * gap * (4 * mu + 1 / a))
+        turn = np.minimum(turn, 2 * theta)
+        rise = np.minimum(-np.log(np.cos(theta)), turn)
+        rule = gap * (np.abs(x) + gap + 3 * mu) + 0.5 * np.square(a) + np.log(piece.weight)
+        rule = rule + np.log(16 * half)[:, None] - 2 * NODES_PER_PANEL * np.log(rho)[..., None]
+        rule = rule - np.log1p(-1 / rho**2)[..., None] + strip.log_q + rise
+        rule = np.where(mu * a > _STEEPEST, np.inf, rule)
+        loss, size = strip.loss, np.abs(strip.loss)
+        # a density that bounds both P e^{zL} and Q e^{-zL} or, one-sided, 1 beside e^{zL}
+        level = rule + 0.5 * (loss + size) if side == "symmetric" else rule + np.maximum(loss, 0.0)
+        left = level + piece.above.log_left_near(x - gap, x + gap, a)
+        self._first = left + np.log(size + turn + 4 * gap * mu)
+        self._band = left + piece.window.log_inside_near(x - gap, x + gap, a)
+        self._cut = rule + np.maximum(loss, 0.0) + piece.above.log_cut(x + gap, a)
+        self._bend = gap * np.minimum(turn / a, 2 * mu)
+        growing = size if side == "symmetric" else np.maximum(loss, 0.0)
+        self._growth = self._bend + growing + rise
+        self._turn = np.max(turn, axis=2)
+
+    def at(self, t: float, log_n: float) -> tuple[Array, Array, Array, Array]:
+        """Logs of what `WindowNodes._remainders` sums, at one tilt."""
+        grown = t * self._growth - log_n
+        return (
+            np.max(self._first + grown, axis=2),
+            np.max(self._band + grown, axis=2),
+            self._turn,
+            np.max(self._cut + t * self._bend - log_n, axis=2),
+        )
 
 
 def _turn(angle: Array) -> tuple[Array, Array]:
