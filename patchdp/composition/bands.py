@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,9 @@ _UNIT = 2.0**-53
 # Ratios of the places of neighbouring windows: closer where one tilt must serve a steeper tail
 _RATIOS = ((-40.0, 4.0), (-120.0, 2.0), (-np.inf, 1.5))
 _MOST_BANDS = 40
+_TILTS = 90  # of the coarse grid
+_MOST_MOVES = 60
+_HIGHEST = 64.0  # of the frequencies that nodes resolve at first, over the place of the part
 _MOST_NODES = 1 << 17
 _MOST_ENTRIES = 400_000_000
 _MARGINS = (9.0, 14.0, 20.0, 4.0, 0.0)
@@ -50,69 +54,100 @@ class Bands:
       epsilon: Where delta is wanted; `bounds` and `log_delta` hold elsewhere too but widen.
       side: `"symmetric"` or `"forward"`.
       level: The log of delta, about, where it is known.
+      search: Whether to begin at the epsilon that has this level, about, instead of `epsilon`.
 
     Raises:
       ExactEngineError: A line would need too many nodes, or the parts do not end.
     """
 
     def __init__(
-        self, phases: Plan, epsilon: float, side: Side, *, level: float | None = None
+        self,
+        phases: Plan,
+        epsilon: float,
+        side: Side,
+        *,
+        level: float | None = None,
+        search: bool = False,
     ) -> None:
-        self._epsilon = epsilon
-        start = -40.0 if level is None else level - 12.0
-        for least in (start, start - 60.0, start - 400.0, -np.inf):
-            self._prepare(phases, epsilon, side, least)
-            if self._goal > least:
-                break
-        for band in self.parts:
-            band.invert(epsilon, self._goal)
-
-    def _prepare(self, phases: Plan, epsilon: float, side: Side, level: float) -> None:
-        """Choose the windows for a delta that is at least `e^level`."""
         if side == "backward":
             raise ExactEngineError(
                 "the exact engine has no windows for the reversed pair, whose losses are bounded; "
                 "use method 'pld'"
             )
-        self._phases = phases
-        steps = float(sum(count for _, count in phases))
-        least = max(level, *(float(profile.log_delta(epsilon)) for profile, _ in phases))
-        log_rest = least - np.log(steps) - _REST - 2.0
-        shift = max(max(pair.shifts) for p, _ in phases for _, pair in p.parts)
-        reach = shift + np.sqrt(-2 * log_rest) + _MARGINS[0]
-        # Tilted densities e^{tL} must not outgrow a window's tail: t l is at most about -log delta.
-        width = 0.55 / np.sqrt(max(-least, 1.0))
-        laws = [
-            WindowedLaw.whole(profile, side, reach=reach, relative_width=width)
-            for profile, _ in phases
-        ]
-        counts = np.array([float(count) for _, count in phases])
-        # the first part is next to nothing
-        place = max(float(pair.loss(reach - _MARGINS[0])) for p, _ in phases for _, pair in p.parts)
-        self.parts: list[_Band] = []
-        laws = [law.below(place) for law in laws]
-        goal = least
-        ratio = next(ratio for above, ratio in _RATIOS if least >= above)
-        for _ in range(_MOST_BANDS):
-            self.parts.append(_Band(laws, counts, epsilon, place, log_rest))
-            goal = max(goal, min(self.parts[-1].estimate, 0.0))
-            laws = [law.below(place / ratio) for law in laws]
-            nodes = [law.nodes(highest=64 / place, log_rest=log_rest) for law in laws]
-            self._rest = _rest(nodes, counts, epsilon, place)
-            self._dropped = float(sum(c * n.dropped for c, n in zip(counts, nodes, strict=True)))
-            if self._rest.log_bound(epsilon) < goal + np.log(_CLOSE):
+        start = -40.0 if level is None else level - 12.0
+        for least in (start, start - 60.0, start - 400.0, -np.inf):
+            self._ladder = _Ladder(phases, epsilon, side, least)
+            self._aim(epsilon)
+            if search or self._goal > least:
                 break
-            place /= ratio
-        else:
-            raise ExactEngineError(
-                f"the exact engine's parts do not end at epsilon {epsilon:.6g}; use method 'pld'"
-            )
+        if search and level is not None:
+            self._search(epsilon, level)
+        self._invert()
+
+    def move(self, epsilon: float) -> None:
+        """The same parts, set up for another epsilon."""
+        self._aim(epsilon)
+        self._invert()
+
+    def _aim(self, epsilon: float) -> None:
+        """As many parts as count at `epsilon`, and estimates of them."""
+        self._epsilon = epsilon
+        self.parts: list[_Band] = []
+        goal = self._ladder.least
+        while not self.parts or self._below.log_rest(epsilon) > goal + np.log(_CLOSE) + 0.3:
+            goal = max(goal, self._add_part())
         self._goal = min(max(band.estimate for band in self.parts), 0.0)
+
+    def _add_part(self) -> float:
+        """One more part; its log delta, about."""
+        number = len(self.parts)
+        if number == _MOST_BANDS:
+            raise ExactEngineError(
+                f"the exact engine's parts do not end at epsilon {self._epsilon:.6g}; "
+                "use method 'pld'"
+            )
+        band, self._below = self._ladder.band(number), self._ladder.band(number + 1)
+        band.aim(self._epsilon)
+        self.parts.append(band)
+        return float(min(band.estimate, 0.0))
+
+    def _search(self, epsilon: float, level: float) -> None:
+        """Move to where the estimates of the parts add up to `level`."""
+        low, high = 0.0, np.inf
+        for _ in range(_MOST_MOVES):
+            sizes = np.array([band.estimate for band in self.parts])
+            total = float(np.logaddexp.reduce(sizes))
+            slope = float(np.exp(sizes - total) @ [-band.t for band in self.parts])
+            miss = total - level
+            if abs(miss) < 0.1 or (epsilon == 0.0 and miss <= 0):
+                break
+            low, high = (epsilon, high) if miss > 0 else (low, epsilon)
+            epsilon = max(epsilon - miss / slope, 0.0)
+            if not low <= epsilon <= high:
+                epsilon = 0.5 * (low + high) if np.isfinite(high) else 2 * low + 1e-6
+            self._aim(epsilon)
+
+    def _invert(self) -> None:
+        epsilon, counts = self._epsilon, self._ladder.counts
+        while True:
+            place = self._below.place * self._ladder.ratio
+            self._rest = _rest(self._below.nodes, counts, epsilon, place)
+            if self._rest.log_bound(epsilon) < self._goal + np.log(_CLOSE):
+                break
+            self._add_part()
+        for band in self.parts:
+            band.invert(epsilon, self._goal)
+        self._dropped = self._below.dropped + sum(band.dropped for band in self.parts)
+
+    @property
+    def epsilon(self) -> float:
+        """Where the parts are set up."""
+        return self._epsilon
 
     def near(self, epsilon: float) -> bool:
         """Whether the bounds of what is not inverted are still good at `epsilon`."""
         tilts = [band.bounded.tilt for band in self.parts if not band.counts_for_something]
-        return abs(epsilon - self._epsilon) * max([self._rest.tilt, *tilts]) < 0.5
+        return bool(abs(epsilon - self._epsilon) * max([self._rest.tilt, *tilts]) < 0.5)
 
     @property
     def reach(self) -> float:
@@ -139,9 +174,8 @@ class Bands:
             low += max(below, 0.0) * size
             high += above * size
         high += float(np.exp(min(self._rest.log_bound(epsilon) - top, 600.0)))
-        dropped = self._dropped + sum(band.dropped for band in self.parts)
-        if dropped > 0:
-            high += float(np.exp(min(np.log(dropped) - top, 600.0)))
+        if self._dropped > 0:
+            high += float(np.exp(min(np.log(self._dropped) - top, 600.0)))
         ulps = 8 * _UNIT * (abs(top) + 10)
         if not (np.isfinite(low) and np.isfinite(high)):
             return -np.inf, np.inf
@@ -149,6 +183,43 @@ class Bands:
             lower, upper = float(np.log(low)) + top - ulps, float(np.log(high)) + top + ulps
         # No delta is above 1: then some transform overflowed, and neither bound means anything.
         return (-np.inf, np.inf) if lower > 1e-6 else (lower, upper)
+
+
+class _Ladder:
+    """The parts of a composition from the largest losses down, made when they are wanted.
+
+    `least` is the log of the smallest delta that they serve, `ratio` that of neighbouring places.
+    """
+
+    def __init__(self, phases: Plan, epsilon: float, side: Side, least: float) -> None:
+        steps = float(sum(count for _, count in phases))
+        self.least = max(least, *(float(profile.log_delta(epsilon)) for profile, _ in phases))
+        self._log_rest = self.least - np.log(steps) - _REST - 2.0
+        shift = max(max(pair.shifts) for p, _ in phases for _, pair in p.parts)
+        reach = shift + np.sqrt(-2 * self._log_rest) + _MARGINS[0]
+        # Tilted densities e^{tL} must not outgrow a window's tail: t l is at most about -log delta.
+        width = 0.55 / np.sqrt(max(-self.least, 1.0))
+        self._laws = [
+            WindowedLaw.whole(profile, side, reach=reach, relative_width=width)
+            for profile, _ in phases
+        ]
+        self.counts = np.array([float(count) for _, count in phases])
+        self.ratio = next(ratio for above, ratio in _RATIOS if self.least >= above)
+        # The first part is next to nothing; losses there may be far above its place.
+        pairs = [pair for p, _ in phases for _, pair in p.parts]
+        self._place = max(float(pair.loss(reach - _MARGINS[0])) for pair in pairs)
+        self._highest = _HIGHEST / max(float(pair.loss(reach)) for pair in pairs)
+        self._bands: list[_Band] = []
+
+    def band(self, number: int) -> _Band:
+        """Part `number`, made from what the parts above it leave."""
+        while len(self._bands) <= number:
+            self._laws = [law.below(self._place) for law in self._laws]
+            band = _Band(self._laws, self.counts, self._place, self._highest, self._log_rest)
+            self._bands.append(band)
+            self._place /= self.ratio
+            self._highest = _HIGHEST / self._place
+        return self._bands[number]
 
 
 def first_epsilon(phases: Plan, log_delta: float, side: Side) -> float:
@@ -223,21 +294,42 @@ class _Band:
         self,
         laws: Sequence[WindowedLaw],
         counts: Array,
-        epsilon: float,
         place: float,
+        highest: float,
         log_rest: float,
     ) -> None:
-        self._laws, self._counts, self._place, self._log_rest = laws, counts, place, log_rest
-        self._prepare(epsilon, 64.0 / place, _MARGINS[0])
+        self._laws, self._counts, self.place, self._log_rest = laws, counts, place, log_rest
+        self._prepare(highest, _MARGINS[0])
 
-    def _prepare(self, epsilon: float, highest: float, margin: float) -> None:
+    def _prepare(self, highest: float, margin: float) -> None:
+        self._made = highest, margin
         self._nodes = [
             law.nodes(highest=highest, log_rest=self._log_rest, margin=margin) for law in self._laws
         ]
         self.dropped = float(
             sum(c * n.dropped for c, n in zip(self._counts, self._nodes, strict=True))
         )
-        self._find_tilt(epsilon, self._place)
+        t = np.geomspace(1e-8 / self.place, 1600.0 / self.place, _TILTS)
+        self._coarse = t, *(np.maximum(logs, -1e5) for logs in self._log_mgf(t))
+
+    @property
+    def nodes(self) -> list[WindowNodes]:
+        """Of each step's law at this part."""
+        return self._nodes
+
+    @cached_property
+    def _log_mean(self) -> float:
+        with np.errstate(divide="ignore"):
+            return float(
+                np.log(sum(c * n.mean() for c, n in zip(self._counts, self._nodes, strict=True)))
+            )
+
+    def log_rest(self, epsilon: float) -> float:
+        """Log of about what this part and all below it amount to at most."""
+        t, _, log_n = self._coarse
+        size = log_kernel_peak(t) + log_n - t * epsilon
+        least = float(np.min(np.where(np.isfinite(size), size, np.inf)))
+        return min(least, self._log_mean)
 
     def invert(self, epsilon: float, goal: float) -> None:
         """Sample the line, or only bound a part that is nothing against `goal`."""
@@ -247,25 +339,27 @@ class _Band:
             if self.bounded.log_bound(epsilon) < goal + _SMALL:
                 self.counts_for_something = False
                 return
-        highest = 64.0 / self._place
+        highest, first = self._made
         failure = ExactEngineError("")
-        for margin in _MARGINS:
+        for margin in (first, *(m for m in _MARGINS if m != first)):
             # nodes that end far out or, where the tilted density grows out there, nearer
             try:
                 for _ in range(3):
-                    if (highest, margin) != (64.0 / self._place, _MARGINS[0]):
-                        self._prepare(epsilon, highest, margin)
+                    if (highest, margin) != self._made:
+                        self._prepare(highest, margin)
+                        self.aim(epsilon)
                     self._choose_period(epsilon, goal)
-                    last = self._choose_last(goal, epsilon, self._place)
+                    last = self._choose_last(goal, epsilon, self.place)
                     if last <= highest * 1.05:
+                        self._bound_aliases(epsilon)
                         return self._sample(last)
                     highest = last
             except ExactEngineError as error:
                 failure = error
         raise failure
 
-    def _log_mgf(self, t: Array) -> Array:
-        """`log (prod N^T - prod (N - M)^T)`."""
+    def _log_mgf(self, t: Array) -> tuple[Array, Array]:
+        """`log (prod N^T - prod (N - M)^T)` and `log prod N^T`."""
         total, fall = np.zeros_like(t), np.zeros_like(t)
         share = np.full_like(t, -np.inf)
         for n, count in zip(self._nodes, self._counts, strict=True):
@@ -276,15 +370,18 @@ class _Band:
                 fall = fall + count * np.log1p(-np.minimum(ratio, 1 - 1e-16))
             share = np.logaddexp(share, np.log(count) + log_m - log_n)
         with np.errstate(divide="ignore"):
-            return np.asarray(total + np.where(share < -30, share, np.log(-np.expm1(fall))))
+            here = total + np.where(share < -30, share, np.log(-np.expm1(fall)))
+        return np.asarray(here), np.asarray(total)
 
-    def _find_tilt(self, epsilon: float, place: float) -> None:
+    def aim(self, epsilon: float) -> None:
         """The minimum of the convex `log mgf - t eps - log t - log(1 + t)`, on finer grids."""
-        s = np.linspace(np.log(1e-8 / place), np.log(1600.0 / place), 60)
+        t, log_mgf, _ = self._coarse
+        s = np.log(t)
         tilts, logs = [], []
-        for _ in range(3):
-            t = np.exp(s)
-            log_mgf = np.maximum(self._log_mgf(t), -1e5)
+        for turn in range(3):
+            if turn:
+                t = np.exp(s)
+                log_mgf = np.maximum(self._log_mgf(t)[0], -1e5)
             tilts.append(t)
             logs.append(log_mgf)
             psi = log_mgf - t * epsilon - np.log(t) - np.log1p(t)
@@ -328,17 +425,16 @@ class _Band:
         if not np.any(good):
             raise ExactEngineError("the exact engine's line has no period; use method 'pld'")
         self._period = float(ladder[int(np.argmax(good))])
-        # The tilts at which the aliases are bounded for good
-        sides = []
-        for mask in (above, under):
-            s = self._tilts[mask]
-            size = (
-                log_kernel_peak(s) + self._logs[mask] - s * epsilon - np.abs(s - t) * self._period
-            )
-            size = np.where(np.isfinite(size), size, np.inf)
-            tilt = float(s[int(np.argmin(size))])
-            sides.append((tilt, self._safe_mgf(tilt)))
-        self._sides = sides
+
+    def _bound_aliases(self, epsilon: float) -> None:
+        """Choose the tilts at which the aliases on both sides are bounded for good."""
+        size = log_kernel_peak(self._tilts) + self._logs - self._tilts * epsilon
+        size = size - np.abs(self._tilts - self.t) * self._period
+        size = np.where(np.isfinite(size), size, np.inf)
+        self._sides = []
+        for mask in (self._tilts > self.t * (1 + 1e-9), self._tilts < self.t * (1 - 1e-9)):
+            tilt = float(self._tilts[mask][int(np.argmin(size[mask]))])
+            self._sides.append((tilt, self._safe_mgf(tilt)))
 
     def _safe_mgf(self, tilt: float) -> float:
         """An upper bound on the log of the part's moment generating function."""

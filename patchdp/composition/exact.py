@@ -234,8 +234,11 @@ def _in_bands(plan: Plan, goal: float, side: Side) -> tuple[float, Bands]:
     # one step alone with its share of delta: right where a single large loss decides
     alone = [_single_epsilon(p, np.array([goal - np.log(count)]))[0] for p, count in plan]
     epsilon = max(float(max(alone)), first_epsilon(plan, goal, side))
+    bands = Bands(plan, epsilon, side, level=goal, search=True)
+    epsilon = bands.epsilon
     for _ in range(60):
-        bands = Bands(plan, epsilon, side, level=goal)
+        if epsilon != bands.epsilon:
+            bands.move(epsilon)
         start = epsilon
         for _ in range(20):
             value, slope = bands.log_delta(epsilon)
@@ -449,7 +452,7 @@ def _epsilon_bound(phases: Plan, goal: float, side: Side, *, upper: bool) -> flo
     if found is None:
         start, bands = _in_bands(phases, goal, side)
         if not bands.near(start):
-            bands = Bands(phases, start, side, level=goal)
+            bands.move(start)
         slope = bands.log_delta(start)[1]
         found = _rounded(bands.bounds, slope, start, goal, upper)
     if found is None:

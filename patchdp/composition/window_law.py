@@ -343,6 +343,10 @@ class WindowNodes:
         odd = -up * np.expm1(-(2 * t + 1) * self.loss)
         return even, odd, inside * even, inside * odd
 
+    def _plain(self, log_n: float) -> Array:
+        """The masses without a tilt."""
+        return np.asarray(np.exp(self.log_p + self.log_v - log_n))
+
     @cached_property
     def _rounding(self) -> tuple[Array, Array]:
         """Relative errors of losses and of masses."""
@@ -371,7 +375,9 @@ class WindowNodes:
         of_loss, of_mass = self._rounding
         size = np.abs(self.loss)
         relative = of_mass + of_loss * (2 + (2 * t + 1) * size)
-        small = np.abs(np.expm1(-t * self.loss)) * np.abs(odd if self.folded else even)
+        small = -np.expm1(-t * size) * odd
+        if not self.folded:  # losses below 0 have |e^{tL} - 1| of the untilted mass
+            small = np.where(self.loss > 0, small, -np.expm1(-t * size) * self._plain(log_n))
         lost = (self.lost + (0.0 if self.folded else t * abs(self.lost_gain))) * np.exp(-log_n)
         panels, panels_n, panels_m, at_cut = self._remainders(t, log_n, y)
         if not self.folded:
