@@ -43,6 +43,11 @@ PROFILE = "tests/step/test_profile.py"
 TRADEOFF = "tests/composition/test_tradeoff.py"
 HITS = "tests/geometry/test_hits.py"
 CAUGHT = "tests/test_mutations_caught.py"
+BANDS = "tests/composition/test_bands.py"
+WINDOWS = "tests/composition/test_window_law.py"
+LAYERS = "tests/composition/test_layers.py"
+GROUP = "tests/test_group.py"
+OPTIMAL = "tests/composition/test_optimal.py"
 
 MUTATIONS = (
     Mutation(
@@ -257,11 +262,165 @@ MUTATIONS = (
         "return LossAtoms(losses, masses, 0.0)",
         (CAUGHT,),
     ),
+    Mutation(
+        "exact engine in parts: what is left below all windows not added to the upper bound",
+        "composition/bands.py",
+        "high += float(np.exp(min(self._rest.log_bound(epsilon) - top, 600.0)))",
+        "high += 0.0",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: what the end of the nodes drops not added",
+        "composition/bands.py",
+        "high += float(np.exp(min(np.log(dropped) - top, 600.0)))",
+        "high += 0.0",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: aliases not taken off the lower bound",
+        "composition/bands.py",
+        "return (value - spread) * np.exp(-factor) - alias, upper",
+        "return (value - spread) * np.exp(-factor), upper",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: the aliases' factor 1/(1 - e^{-gap}) inverted",
+        "composition/bands.py",
+        "alias += float(np.exp(min(log_size - gap - np.log(-np.expm1(-gap)), 600.0)))",
+        "alias += float(np.exp(min(log_size - 2 * gap, 600.0)))",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: where the line ends, forgotten",
+        "composition/bands.py",
+        "spread = self._sampling + self._tail + rounding",
+        "spread = self._sampling + rounding",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: the count lost in T |M| where the line ends",
+        "composition/bands.py",
+        "total += count * n.oscillation(self.t, float(log_n), y)",
+        "total += n.oscillation(self.t, float(log_n), y)",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: the count lost in the moments that bound the aliases",
+        "composition/bands.py",
+        "share += count * (np.exp(min(log_m - log_n, 0.0)) + float(of_m[0]))",
+        "share += np.exp(min(log_m - log_n, 0.0)) + float(of_m[0])",
+        (f"{WINDOWS}::test_moments_that_bound_the_aliases",),
+    ),
+    Mutation(
+        "exact engine in parts: the steps counted once in the rest",
+        "composition/bands.py",
+        "level += count * (log_n + np.log1p(n.errors(tilt, log_n, np.ones(1))[0]) + 1e-13)",
+        "level += log_n + np.log1p(n.errors(tilt, log_n, np.ones(1))[0]) + 1e-13",
+        (f"{WINDOWS}::test_what_is_left_below_all_windows", BANDS),
+    ),
+    Mutation(
+        "windows: the sign of the curvature bound e^{a^2/2}",
+        "composition/window_law.py",
+        "growth = 0.5 * np.square(a)",
+        "growth = -0.5 * np.square(a)",
+        (f"{WINDOWS}::test_windows_off_the_axis",),
+    ),
+    Mutation(
+        "windows: 1 - W for W",
+        "composition/window_law.py",
+        "special.log_ndtr((x - window.centres[0]) / window.widths[0])",
+        "special.log_ndtr(-(x - window.centres[0]) / window.widths[0])",
+        ("tests/composition/test_exact_few.py::test_windows_take_the_law_apart_exactly",),
+    ),
+    Mutation(
+        "windows: what lies beyond the nodes is called dropped no more",
+        "composition/window_law.py",
+        "self.dropped = 1.01 * max(last) * beyond",
+        "self.dropped = 0.0",
+        (f"{WINDOWS}::test_what_the_ends_and_the_mean_leave",),
+    ),
+    Mutation(
+        "windows: the line moved off the axis, but not the window's bound",
+        "composition/window_law.py",
+        "piece.window.log_inside_near(x - size, x + size, np.asarray(a))",
+        "piece.window.log_inside_near(x - size, x + size, np.asarray(0.0))",
+        (f"{WINDOWS}::test_a_band_stays_below_the_bound_that_ends_its_line", BANDS),
+    ),
+    Mutation(
+        "layers: losses below minus the cut forgotten",
+        "composition/layers.py",
+        "around += folded(v[::-1], large.first + len(v) - 1, points)",
+        "around += folded(0.0 * v[::-1], large.first + len(v) - 1, points)",
+        (LAYERS,),
+    ),
+    Mutation(
+        "layers: the mass above the last one forgotten",
+        "composition/layers.py",
+        "total = float(np.logaddexp.reduce([value for value, _ in found] + [self.log_infinity]))",
+        "total = float(np.logaddexp.reduce([value for value, _ in found]))",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "layers: the bound of the rounding forgotten",
+        "composition/layers.py",
+        "error = _norm(lost) / math.sqrt(points)",
+        "error = 0.0",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "layers: all runs composed, not those with a loss beyond the cut",
+        "composition/layers.py",
+        "for factors, sign in ((wholes, 1.0), (smalls, -1.0)):",
+        "for factors, sign in ((wholes, 1.0), (smalls, 0.0)):",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "group privacy: one term short",
+        "composition/group.py",
+        "powers = np.multiply.outer(np.asarray(epsilon), np.arange(images))",
+        "powers = np.multiply.outer(np.asarray(epsilon), np.arange(images - 1))",
+        (GROUP,),
+    ),
+    Mutation(
+        "group privacy: each image given the whole epsilon",
+        "composition/group.py",
+        "each = np.nextafter(epsilon / images, 0.0)",
+        "each = np.nextafter(epsilon, 0.0)",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "group privacy: the estimate returned without a proof",
+        "composition/group.py",
+        "if certified(log_delta - float(log_factor(each, images))) <= each:",
+        "if estimated(log_delta - float(log_factor(each, images))) <= each:",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "optimal composition: a block's mass at infinity forgotten",
+        "composition/optimal.py",
+        "log_infinity=float(np.log(infinity + missing)) if infinity + missing > 0 else -math.inf",
+        "log_infinity=-math.inf",
+        (CAUGHT,),
+    ),
+    Mutation(
+        "optimal composition: the upper node's value between two nodes",
+        "composition/optimal.py",
+        "chord = deltas[index] * (1 - share) + deltas[index + 1] * share",
+        "chord = deltas[index + 1]",
+        (OPTIMAL,),
+    ),
+    Mutation(
+        "optimal composition: Poisson batches taken for fixed-size ones with rate q",
+        "composition/optimal.py",
+        "return poisson_pair(rate=q, inclusion=p, mu=self.mu)",
+        "return fixed_size_pair(rate=q * p, mu=0.5 * self.mu)",
+        (OPTIMAL,),
+    ),
 )
 
 
 def _copy(to: Path) -> None:
-    for folder in ("patchdp", "tests", "docs", "configs"):
+    for folder in ("patchdp", "tests", "docs", "configs", "benchmarks"):
         if (ROOT / folder).is_dir():
             shutil.copytree(
                 ROOT / folder,

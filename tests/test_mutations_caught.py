@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -17,13 +18,28 @@ from scipy import stats
 
 import patchdp as pdp
 from patchdp._checks import round_up
-from patchdp.composition import certify, exact, tilted
+from patchdp.composition import certify, exact, layers, optimal, tilted
 from patchdp.composition.atoms import LossAtoms
-from patchdp.composition.masses import LossMasses, loss_masses
+from patchdp.composition.group import group_epsilon, group_log_delta
+from patchdp.composition.masses import LossMasses, large_masses, loss_masses, small_masses
+from patchdp.composition.value_iteration import Grid
 from patchdp.goal import goal_of
 from patchdp.guarantee import check_delta
 from patchdp.step import FixedSize, Poisson, StepProfile, fixed_size_pair, step_profile
 from patchdp.step.group import images_per_person
+
+DIGITS = pdp.TrainingPlan(
+    image=(28, 28),
+    crop=pdp.RandomCrop((10, 10)),
+    patch=pdp.Patch((1, 1)),
+    sampling=pdp.Poisson(batch_size=64, dataset_size=6000),
+    noise_multiplier=1.0,
+    epochs=15,
+)
+
+
+def _step(rate: float, mu: float) -> StepProfile:
+    return StepProfile(((1.0, fixed_size_pair(rate=rate, mu=mu)),), attainable=True)
 
 
 @pytest.mark.parametrize("numerator", [1, 2, 3, 5, 7, 66049, 10**20 + 1])
@@ -134,7 +150,7 @@ def test_the_bound_of_the_rounding_is_in_the_certificate() -> None:
 
 def test_mass_at_infinity_is_in_the_certificate() -> None:
     """A step that is noticed for sure with chance 1e-3, ten times: delta never falls below that."""
-    step = StepProfile(((1.0, fixed_size_pair(rate=0.1, mu=0.5)),), attainable=True)
+    step = _step(0.1, 0.5)
     masses = loss_masses(step, interval=0.01, log_tail=-60.0)
     leaky = LossMasses(
         masses.interval, masses.log_positive, masses.log_atom, math.log(1e-3), masses.log_bottom
@@ -148,7 +164,7 @@ def test_mass_at_infinity_is_in_the_certificate() -> None:
 def test_google_s_number_is_read_off_below_delta_by_its_rounding_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step = StepProfile(((1.0, fixed_size_pair(rate=0.3, mu=0.5)),), attainable=True)
+    step = _step(0.3, 0.5)
     asked: list[float] = []
     read = PrivacyLossDistribution.get_epsilon_for_delta
 
@@ -181,7 +197,7 @@ def test_the_upper_end_of_the_exact_engine_is_returned_as_the_upper_one() -> Non
 
 def test_the_attained_epsilon_is_that_of_an_execution() -> None:
     """One step of fixed-size batches: the larger of the two directions, and no more."""
-    step = StepProfile(((1.0, fixed_size_pair(rate=0.3, mu=0.7)),), attainable=True)
+    step = _step(0.3, 0.7)
     goal = np.array(math.log(1e-3))
     lower = float(exact.epsilon_lower([(step, 60)], goal))
     upper = float(exact.epsilon_upper([(step, 60)], goal))
@@ -195,15 +211,7 @@ def test_the_attained_epsilon_is_that_of_an_execution() -> None:
 
 @pytest.mark.parametrize("target", [0.37, 1.0, 4.2])
 def test_solved_noise_is_rounded_up_and_never_above_the_target(target: float) -> None:
-    plan = pdp.TrainingPlan(
-        image=(28, 28),
-        crop=pdp.RandomCrop((10, 10)),
-        patch=pdp.Patch((1, 1)),
-        sampling=pdp.Poisson(batch_size=64, dataset_size=6000),
-        noise_multiplier=1.0,
-        epochs=15,
-    )
-    solved = plan.solve("noise_multiplier", epsilon=target, delta=1e-5, method="exact")
+    solved = DIGITS.solve("noise_multiplier", epsilon=target, delta=1e-5, method="exact")
     assert solved.epsilon(1e-5, method="exact") <= target
 
 
@@ -220,20 +228,12 @@ def test_solve_refuses_a_certificate_that_is_a_little_above_its_target(
     """An engine whose certificates lie half a slack above its estimates: the aim has to move."""
     from patchdp.solve import solve
 
-    plan = pdp.TrainingPlan(
-        image=(28, 28),
-        crop=pdp.RandomCrop((10, 10)),
-        patch=pdp.Patch((1, 1)),
-        sampling=pdp.Poisson(batch_size=64, dataset_size=6000),
-        noise_multiplier=1.0,
-        epochs=15,
-    )
     goal = goal_of(epsilon=1.0, delta=1e-5, advantage=None, tpr=None, fpr=None, method="exact")
     estimate = type(goal).estimate
     monkeypatch.setattr(
         type(goal), "certified", lambda self, p: estimate(self, p) * (1 + goal.slack / 2)
     )
-    solved = solve(plan, "noise_multiplier", goal)
+    solved = solve(DIGITS, "noise_multiplier", goal)
     assert goal.certified(solved) <= 1.0
 
 
@@ -282,3 +282,88 @@ def test_several_patches_are_seen_several_times_as_often() -> None:
     one = pdp.inclusion((8, 8), crop, pdp.Patch((1, 1))).probability
     assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=3)).probability == 3 * one
     assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=99)).probability == 1
+
+
+def _layers_of(rate: float, mu: float, tilt: float = 2.0) -> tuple[tilted.ComposedMasses, ...]:
+    """Three steps, losses up to 6: all at once; those up to 0.5, and those with one beyond."""
+    count, aim = 3, (1.0, 1.0)
+
+    def whole(cells: int) -> LossMasses:
+        masses = small_masses(_step(rate, mu), interval=0.01, cells=cells)
+        # What lies beyond belongs to the next layer.
+        return dataclasses.replace(masses, log_infinity=-math.inf, log_bottom=-math.inf)
+
+    large = large_masses(_step(rate, mu), interval=0.01, first=50, last=600)
+    one, small = (
+        tilted.compose([(whole(cells), count)], tilt=tilt, log_target=-60.0, aim=aim)
+        for cells in (600, 50)
+    )
+    rows = [(whole(50), dataclasses.replace(large, log_bottom=-math.inf), count)]
+    return one, small, layers.compose_layer(rows, tilt=tilt, log_target=-60.0, aim=aim)
+
+
+@pytest.mark.parametrize(
+    ("rate", "mu", "tilt"), [(0.2, 0.5, 2.0), (1.0, 0.5, 2.0), (1.0, 1.0, 0.3)]
+)
+def test_layers_add_up_to_the_whole_and_to_no_more(rate: float, mu: float, tilt: float) -> None:
+    """However much of a step's mass lies beyond the cut."""
+    one, small, large = _layers_of(rate, mu, tilt)
+    both = layers.Layers((small, large), log_infinity=-math.inf)
+    assert both.log_delta_upper(1.0) == pytest.approx(one.log_delta_upper(1.0), abs=1e-6)
+
+
+def test_mass_above_the_last_layer_is_in_the_certificate() -> None:
+    _, small, large = _layers_of(0.2, 0.5)
+    inner = layers.Layers((small, large), log_infinity=-math.inf).log_delta_upper(1.0)
+    outer = layers.Layers((small, large), log_infinity=inner).log_delta_upper(1.0)
+    assert outer == pytest.approx(inner + math.log(2), rel=1e-12)
+
+
+def test_the_rounding_of_a_layer_is_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = _layers_of(0.2, 0.5)[2]
+    monkeypatch.setattr(layers, "_lost", lambda smalls, *_: np.full(len(smalls[0]), 1e-3))
+    rough = _layers_of(0.2, 0.5)[2]
+    # An error of 1e-3 at every one of n frequencies is one of 1e-3 in the norm of the masses.
+    assert rough.error == pytest.approx(1e-3, rel=0.05)
+    assert rough.log_delta_upper(1.0) > plain.log_delta_upper(1.0)
+
+
+@pytest.mark.parametrize("images", [2, 3, 5])
+def test_group_privacy_by_hand(images: int) -> None:
+    """`delta_1(e) = exp(-1 - e)`: in a chain of k each link has e/k, and k factors add up."""
+    epsilon = np.array([0.0, 0.5, 3.0])
+    each = epsilon / images
+    truth = np.exp(-1 - each) * np.sum([np.exp(j * each) for j in range(images)], axis=0)
+    found = np.exp(group_log_delta(lambda e: -1 - e, epsilon, images))
+    assert np.all(found >= truth)
+    assert found == pytest.approx(truth, rel=1e-12)
+
+
+def test_group_privacy_rests_on_what_is_certified() -> None:
+    def estimated(log_delta: float) -> float:
+        return max(-log_delta, 0.0) / 10
+
+    def loose(log_delta: float) -> float:
+        return 2 * estimated(log_delta)
+
+    proved = group_epsilon(estimated, estimated, images=2, log_delta=-9.0, below=7.0)
+    assert proved < 3.0
+    # No margin above the estimate is certified: the other bound is left.
+    assert group_epsilon(loose, estimated, images=2, log_delta=-9.0, below=7.0) == 7.0
+
+
+def test_the_masses_of_a_block_have_its_profile_or_more() -> None:
+    """A Gaussian profile cut at loss 2, where delta is far from 0: that much is at infinity."""
+    step, grid = _step(1.0, 0.5), Grid(interval=0.02, window=100, reach=100)
+    deltas = np.asarray(step.delta(-grid.losses))
+    masses = optimal._block_masses(deltas, grid)
+    losses = 0.02 * np.arange(-100, 101)
+    upper = np.exp(masses.log_positive)
+    upper[0] = math.exp(masses.log_atom)
+    both = np.concatenate([(upper * np.exp(-losses[100:]))[:0:-1], upper])
+    for epsilon in (0.0, 0.1, 1.0, 1.9, 2.0, 5.0):
+        reached = both @ np.maximum(-np.expm1(epsilon - losses), 0) + math.exp(masses.log_infinity)
+        truth = float(step.delta(epsilon))
+        assert reached >= truth * (1 - 1e-13)
+        if epsilon <= 2:
+            assert reached == pytest.approx(truth, rel=1e-3)
