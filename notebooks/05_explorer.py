@@ -26,7 +26,7 @@ def _():
 def _(mo):
     mo.md(
         """
-        # How private is a patch?
+        # Privacy of a patch
 
         Images of 1024 x 2048 pixels, square random crops, a square private patch anywhere.
         Sliders move the **exact estimate** below: the exact engine's value, usually right to ten
@@ -50,7 +50,7 @@ def _(mo):
         show_value=True,
     )
     steps = mo.ui.slider(
-        steps=[10, 30, 100, 300, 500, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000, 100_000],
+        steps=[100, 300, 500, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000, 100_000],
         value=1500,
         label="steps",
         show_value=True,
