@@ -154,25 +154,38 @@ class Bands:
         """How far epsilon may move before the lines should be chosen anew."""
         return 2.0 / max([band.t for band in self.parts if band.counts_for_something], default=1.0)
 
+    @property
+    def _inverted(self) -> list[_Band]:
+        found = [band for band in self.parts if band.counts_for_something]
+        if not found:
+            raise ExactEngineError("the exact engine's parts are all too small; use method 'pld'")
+        return found
+
     def log_delta(self, epsilon: float) -> tuple[float, float]:
         """`log delta` and its derivative, without an error bar."""
-        values, slopes = zip(*(band.value(epsilon) for band in self.parts), strict=True)
-        top = max(band.top(epsilon) for band in self.parts)
-        sizes = [np.exp(band.top(epsilon) - top) for band in self.parts]
+        parts = self._inverted
+        values, slopes = zip(*(band.value(epsilon) for band in parts), strict=True)
+        top = max(band.top(epsilon) for band in parts)
+        sizes = [np.exp(band.top(epsilon) - top) for band in parts]
         total = float(np.dot(values, sizes))
         slope = float(np.dot(slopes, sizes))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return top + float(np.log(max(total, 0.0))), slope / total
+        if not 0 < total < np.inf:
+            raise ExactEngineError("the exact engine's parts add up to nothing; use method 'pld'")
+        return top + float(np.log(total)), slope / total
 
     def bounds(self, epsilon: float) -> tuple[float, float]:
         """Lower and upper bound on `log delta(epsilon)`."""
-        top = max(band.top(epsilon) for band in self.parts)
+        parts = self._inverted
+        top = max(band.top(epsilon) for band in parts)
         low = high = 0.0
-        for band in self.parts:
+        for band in parts:
             below, above = band.bounds(epsilon)
             size = float(np.exp(band.top(epsilon) - top))
             low += max(below, 0.0) * size
             high += above * size
+        for band in self.parts:
+            if not band.counts_for_something:
+                high += float(np.exp(min(band.bounded.log_bound(epsilon) - top, 600.0)))
         high += float(np.exp(min(self._rest.log_bound(epsilon) - top, 600.0)))
         if self._dropped > 0:
             high += float(np.exp(min(np.log(self._dropped) - top, 600.0)))
@@ -541,8 +554,6 @@ class _Band:
 
     def value(self, epsilon: float) -> tuple[float, float]:
         """The part's delta and its derivative in units of `e^top`."""
-        if not self.counts_for_something:
-            return 0.0, 0.0
         z = self.t + 1j * self._y
         wave = self._half * self._f * np.exp(-1j * self._y * epsilon)
         return float(np.sum((wave / (z * (1 + z))).real)), -float(np.sum((wave / (1 + z)).real))
@@ -550,8 +561,6 @@ class _Band:
     def bounds(self, epsilon: float) -> tuple[float, float]:
         """Lower and upper bound on the part's delta in units of `e^top`."""
         top = self.top(epsilon)
-        if not self.counts_for_something:
-            return 0.0, float(np.exp(min(self.bounded.log_bound(epsilon) - top, 600.0)))
         value = self.value(epsilon)[0]
         size = self._half * self._size / self._kernel
         rounding = 8 * _UNIT * float(np.sum(size * (self._phase + self._y * epsilon)))

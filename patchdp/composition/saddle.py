@@ -47,12 +47,15 @@ def saddle_for_epsilon(plans: Sequence[Plan], epsilon: Array, side: Side) -> Sad
     level = np.array([-40.0])
     for _ in range(12):
         saddle = _solve(plans, epsilon, side, level, by_delta=False)
-        k, _, _ = saddle.composition.cumulants(saddle.t[:, None])
-        least = float(np.min(k[:, 0] - saddle.t * epsilon - np.log(saddle.t + 1))) - 10
-        if not least < level[0]:
+        t = saddle.t
+        k, _, k2 = (v[:, 0] for v in saddle.composition.cumulants(t[:, None]))
+        bend = np.square(t) * k2 + 1 + np.square(t / (1 + t))
+        reached = k - t * epsilon - np.log1p(t) - 0.5 * np.log(2 * np.pi * bend)
+        # Positions too rare to matter for the least delta spoil the line where there are any.
+        least = float(np.min(reached)) - 0.5
+        if abs(least - level[0]) < 2.0 + 0.02 * abs(least):
             break
-        # No lower than need be: positions too rare to matter spoil the line.
-        level = np.array([least - 1.0])
+        level = np.array([least])
     return saddle
 
 
