@@ -433,7 +433,8 @@ def _copy(to: Path) -> None:
 
 def _pytest(tree: Path, tests: Iterable[str], timeout: float) -> tuple[int, str]:
     """Exit status (-1 for a time-out) and output of the tests on the copy in `tree`."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    # CI=1: hypothesis draws the same examples in every run.
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "CI": "1"}
     there = [t for t in tests if (tree / t.split("::")[0]).exists()]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "-p", "no:cacheprovider", *there]
     try:
