@@ -415,6 +415,7 @@ class _Band:
         self.estimate = min(self.estimate, most)
         self._log_n = np.array([n.log_moments(np.array([self.t]))[0][0] for n in self._nodes])
         self._level = float(self._counts @ self._log_n)
+        self._magnitude = float(self._counts @ np.abs(self._log_n))
 
     def top(self, epsilon: float) -> float:
         """Log of the unit of `value` and `bounds`."""
@@ -451,13 +452,15 @@ class _Band:
 
     def _safe_mgf(self, tilt: float) -> float:
         """An upper bound on the log of the part's moment generating function."""
-        total, share = 0.0, 0.0
+        total, share, size = 0.0, 0.0, 0.0
         for n, count in zip(self._nodes, self._counts, strict=True):
             log_n, log_m = (float(v[0]) for v in n.log_moments(np.array([tilt])))
             error, _, of_m = n.errors(tilt, log_n, np.array([1e-12]))
             total += count * (log_n + np.log1p(error))
+            size += count * abs(log_n)
             share += count * (np.exp(min(log_m - log_n, 0.0)) + float(of_m[0]))
-        return total + float(np.log(min(share * (1 + 1e-9), 1.0))) + 1e-9 * abs(total) * _UNIT
+        ulps = 8 * _UNIT * (size + 10)
+        return total + float(np.log(min(share * (1 + 1e-9), 1.0))) + ulps
 
     def _bound_only(self, epsilon: float) -> None:
         """A part so small that a Chernoff bound will do."""
@@ -501,7 +504,6 @@ class _Band:
         power = np.zeros(len(y), dtype=complex)
         power_rest = np.zeros(len(y), dtype=complex)
         fall = np.zeros(len(y), dtype=complex)
-        linear = np.zeros(len(y), dtype=complex)
         of_n, of_full, of_rest = np.zeros(len(y)), np.zeros(len(y)), np.zeros(len(y))
         of_m, share, self._factor = np.zeros(len(y)), 0.0, 0.0
         grid = np.geomspace(step, max(y[-1], 2 * step), 24) * (1 + 1e-12)
@@ -521,20 +523,23 @@ class _Band:
             fall += times * np.where(
                 close, _log_near_one(-ratio.real, ratio.imag), log_psi - log_phi
             )
-            linear -= times * ratio
             zero, wave, wave_m = n.errors(self.t, float(log_n), grid)
-            self._factor += times * zero
+            # All is relative to `N(t)`, known up to `zero`: what is no common factor
+            short = max(1.0 - zero, 1e-300)
+            self._factor += times * zero / short
+            wave = (wave[cell] + zero * np.hypot(drop, turn)) / short
+            wave_m = (wave_m[cell] + zero * np.abs(band)) / short
             with np.errstate(divide="ignore", over="ignore"):
-                of_full += times * wave[cell] / np.abs(phi)
-                of_rest += times * (wave + wave_m)[cell] / np.abs(psi)
-            of_n += times * (wave + wave_m)[cell]
-            of_m += times * wave_m[cell]
+                of_full += times * wave / np.abs(phi)
+                of_rest += times * (wave + wave_m) / np.abs(psi)
+            of_n += times * (wave + wave_m)
+            of_m += times * wave_m
             share += times * float(
                 np.exp(min(n.log_moments(np.array([self.t]))[1][0] - log_n, 0.0))
             )
         with np.errstate(over="ignore", invalid="ignore"):
             full, rest = np.exp(power), np.exp(power_rest)
-            lifted = np.where(np.abs(fall) < 1e-9, linear, -np.expm1(fall))
+            lifted = -np.expm1(fall)
             near = np.abs(fall) < 1.0
             self._f = np.where(near, full * lifted, full - rest)
         if not np.all(np.isfinite(self._f)):
@@ -565,7 +570,7 @@ class _Band:
         size = self._half * self._size / self._kernel
         rounding = 8 * _UNIT * float(np.sum(size * (self._phase + self._y * epsilon)))
         spread = self._sampling + self._tail + rounding
-        factor = self._factor + 8 * _UNIT * (abs(self._level) + self.t * epsilon + 10)
+        factor = self._factor + 8 * _UNIT * (self._magnitude + self.t * epsilon + 10)
         alias = 0.0
         for tilt, log_mgf in self._sides:
             gap = abs(tilt - self.t) * self._period

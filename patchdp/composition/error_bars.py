@@ -261,7 +261,7 @@ class ErrorBar:
         """
         self._chernoff = (1 + 1e-9) * self._chernoff
         for s in self._steps:
-            relative = np.where(self._tilts >= self._t, 0.0, min(s.log_m, 100.0))
+            relative = np.where(self._tilts >= self._t, 0.0, min(s.log_m, 700.0))
             self._chernoff += s.count * np.exp(relative) * s.excess_error
 
     def bounds(self, epsilon: float) -> tuple[float, float]:

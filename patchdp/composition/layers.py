@@ -163,8 +163,6 @@ def compose_layer(
             mass_slack(large, large.log_negative, large.losses, v, tilt),
         )
         slack += count * 4 * _UNIT * abs(log_m)
-        # A run has some loss of the layer, with a share of the shift that is its own.
-        slack += 4 * large.loss_rounding * tilt * float(large.losses[-1])
         slack += count * _UNIT * (4 + (len(q) + 2 * len(w)) // points)
     spectrum, apart = _difference(smalls, larges, counts)
     lost = _lost(smalls, larges, counts, shares, per_step) + 4 * math.exp(DEAD) * apart
@@ -181,6 +179,7 @@ def compose_layer(
         slack=slack,
         log_outside=window.log_above + slack,
         aim=aim,
+        loss_rounding=max(masses.loss_rounding for row in rows for masses in row[:2]),
     )
 
 

@@ -236,13 +236,15 @@ def _positive_masses(
     return log_m, end
 
 
-def _errors(pair: MixturePair, end: float) -> tuple[float, float]:
+def _errors(pair: MixturePair, end: float, h: float) -> tuple[float, float]:
     """Bounds on the relative errors of masses and of losses up to the position `end`.
 
     Source: `docs/theory.md`, "Connect the dots".
     """
     size = np.square(end + max(*pair.shifts, -min(pair.q_means)))
-    return 2e-15 + float(40 + 5 * size) * _UNIT, float(16 + 2 * size) * _UNIT
+    # Cells are found through the logarithms of `e^{kh} - 1` and of the gains.
+    logs = 4 * (abs(math.log(h)) + abs(math.log(min(pair.gains))))
+    return 2e-15 + float(40 + 5 * size) * _UNIT, float(16 + 2 * size + logs) * _UNIT
 
 
 def _log_above(weights: tuple[float, ...], means: tuple[float, ...], x: float) -> float:
@@ -308,7 +310,7 @@ def small_masses(
         log_m, end = _positive_masses(pair, interval, 0, cells, 0.0, top)
         above = _log_above(pair.p_weights, pair.p_means, end)
         below = _log_above(pair.q_weights, pair.q_means, end)
-        rows.append((math.log(weight), log_m, _log_atom(pair), above, below, *_errors(pair, end)))
+        rows.append((math.log(weight), log_m, _log_atom(pair), above, below, *_errors(pair, end, interval)))
     return LossMasses(
         interval,
         np.logaddexp.reduce(np.array([w + m for w, m, *_ in rows])),
@@ -390,7 +392,7 @@ def large_masses(
         log_m, end = _positive_masses(pair, interval, first, last, cut, top)
         above = _log_above(pair.p_weights, pair.p_means, end)
         below = _log_above(pair.q_weights, pair.q_means, end)
-        rows.append((math.log(weight), log_m, above, below, *_errors(pair, end)))
+        rows.append((math.log(weight), log_m, above, below, *_errors(pair, end, interval)))
     return LargeMasses(
         interval,
         first,

@@ -114,7 +114,7 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float, highest: float) 
             turn = a * part.slope(np.asarray(a), np.asarray(theta))
             bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
             steep = np.abs(x) + 3 * mu + t * np.minimum(turn * bend / a, 2 * mu)
-            level = factor + part.log_density + 0.5 * spacing * (steep + 2 * (2 * mu + 1 / a))
+            level = factor + part.log_density + 0.5 * spacing * (steep + 2 * (3 * mu + 1 / a))
             level = level + (t + 1) * np.minimum(turn * bend, -np.log(np.cos(theta)))
             squared = level + 2 * np.log(np.abs(part.loss) + turn)
             turn = np.minimum(turn * bend, 2 * theta)

@@ -77,6 +77,8 @@ class ComposedMasses:
       slack: Relative bound for everything else (rounding of masses and sums).
       log_outside: Log of a bound on the mass above the window and at infinity.
       aim: The epsilons for which the window is wide enough to be sharp.
+      loss_rounding: Bound on the relative error of the losses: delta is read at an epsilon that is
+        smaller by as much.
     """
 
     interval: float
@@ -88,6 +90,7 @@ class ComposedMasses:
     slack: float
     log_outside: float
     aim: tuple[float, float] = (0.0, math.inf)
+    loss_rounding: float = 0.0
 
     @cached_property
     def _weights(self) -> tuple[Array, Array]:
@@ -111,6 +114,8 @@ class ComposedMasses:
 
         That is infinite where the window was not chosen for this epsilon.
         """
+        aimed = self.aim[0] <= epsilon <= self.aim[1]
+        epsilon *= 1 - self.loss_rounding
         if epsilon < self.interval * self.first:
             return 0.0, math.inf  # masses below the window were not kept
         start = math.floor(epsilon / self.interval) + 1 - self.first
@@ -124,10 +129,10 @@ class ComposedMasses:
         body = float(weights @ values)
         # Weights below the smallest float were lost: less than 1e-290 in all.
         error = self.error * float(np.linalg.norm(weights)) + 1e-290
-        scale = self.log_scale - self.tilt * (epsilon + gap) + self.slack
+        scale = self.log_scale - self.tilt * (epsilon + gap) + self.slack + self.loss_rounding
         scale += _UNIT * len(values)  # summing so many positive terms
         found = float(np.logaddexp(scale + math.log(body + error), self.log_outside))
-        if not self.aim[0] <= epsilon <= self.aim[1]:
+        if not aimed:
             return min(found, 0.0), math.inf
         return min(found, 0.0), float(np.logaddexp(scale + math.log(error), self.log_outside))
 
@@ -481,6 +486,7 @@ def compose(
         slack=slack,
         log_outside=float(np.logaddexp(window.log_above, log_infinity)) + slack,
         aim=aim,
+        loss_rounding=max(masses.loss_rounding for masses, _ in phases),
     )
 
 
@@ -490,12 +496,12 @@ def mass_slack(
     """Relative error of one step's tilted masses, the smallest (1e-20 of the largest) aside."""
     heavy = tilted > 1e-20 * tilted.max()
     if not np.any(heavy):  # the tilt left nothing that a float can hold
-        return masses.rounding
+        return masses.rounding + masses.loss_rounding
     size = np.abs(losses[heavy])
     magnitude = float(np.max(np.abs(logs[heavy]) + tilt * size))
-    # Losses that are off by a share of their size shift epsilon by that share of their sum.
-    shift = 2 * masses.loss_rounding * tilt * float(tilted[heavy] @ size)
-    return masses.rounding + 4 * _UNIT * magnitude + shift
+    # Losses off by a share of their size cost that share once a step, and of epsilon in all
+    # (`docs/theory.md`, "Connect the dots").
+    return masses.rounding + masses.loss_rounding + 4 * _UNIT * magnitude
 
 
 def cut_out(circle: Array, window: Window, shift: int) -> Array:

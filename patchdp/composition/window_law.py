@@ -74,9 +74,9 @@ class _Windows:
         total = np.zeros_like(x)
         for c, s in zip(self.centres, self.widths, strict=True):
             power = special.log_ndtr((x - c) / s) + 0.5 * np.square(a / s)
-            total = total + np.logaddexp(0.0, np.minimum(power, 600.0))
+            total = total + np.logaddexp(0.0, power)
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(np.expm1(np.minimum(total, 700.0))))
+            return np.asarray(total + np.log(-np.expm1(-total)))
 
     def log_left_near(self, low: Array, high: Array, a: Array) -> Array:
         """Log of a bound on `|v(x + ia')|`, `low <= x <= high`, `a' <= a`."""
@@ -208,7 +208,9 @@ class _Piece:
         grids.append(np.zeros(1))
         edges = np.unique(np.concatenate(grids))
         edges = edges[(edges >= start) & (edges <= self.end)]
-        return np.asarray(edges[np.concatenate([[True], np.diff(edges) > 1e-9 * width])])
+        keep = np.append(np.diff(edges) > 1e-9 * width, True)  # the end itself is always one
+        keep[0] = True
+        return np.asarray(edges[keep])
 
 
 class WindowNodes:
@@ -243,13 +245,14 @@ class WindowNodes:
         self.log_p = self.log_q + self.loss
         self.size = np.repeat(self.half, NODES_PER_PANEL) * np.tile(gauss_weights, len(self.half))
         self._cut = -np.expm1(self.log_v)
-        tail_p, tail_q = self._tails()
+        tail_p, tail_q, tail_gap = self._tails()
         both = np.exp(self.log_p) + np.exp(self.log_q) if self.folded else np.exp(self.log_p)
         beyond = tail_p + tail_q if self.folded else tail_p
         gain = -np.expm1(-self.loss) * np.exp(self.log_p)
         # mass, and mass times 1 - e^{-L}, that is not left
-        self.lost = float(self._cut @ both) + beyond
-        self.lost_gain = float(self._cut @ gain) + tail_p - tail_q
+        self._taken, self._beyond = self._cut * both, beyond
+        self.lost = float(np.sum(self._taken)) + beyond
+        self.lost_gain = float(self._cut @ gain) + tail_gap
         last = [float(np.exp(p.above.log_left(np.array([p.end]))[0])) for p in pieces]
         # what the end of the nodes drops though no window took it
         self.dropped = 1.01 * max(last) * beyond
@@ -260,10 +263,14 @@ class WindowNodes:
             return np.full_like(x, -np.inf)
         return np.asarray(special.log_ndtr((x - window.centres[0]) / window.widths[0]))
 
-    def _tails(self) -> tuple[float, float]:
-        p = q = 0.0
+    def _tails(self) -> tuple[float, float, float]:
+        """Masses of `P` and `Q` beyond the nodes, and their difference without cancellation."""
+        p = q = gap = 0.0
         for piece in self.pieces:
             pair = piece.pair
+            shifts = np.array(pair.shifts)
+            between = special.ndtr(shifts - piece.end) - special.ndtr(-shifts - piece.end)
+            gap += piece.weight * float(np.dot(pair.gains, between))
             p += piece.weight * sum(
                 w * float(special.ndtr(m - piece.end))
                 for w, m in zip(pair.p_weights, pair.p_means, strict=True)
@@ -272,7 +279,7 @@ class WindowNodes:
                 w * float(special.ndtr(m - piece.end))
                 for w, m in zip(pair.q_weights, pair.q_means, strict=True)
             )
-        return p, q
+        return p, q, gap
 
     def log_moments(self, t: Array) -> tuple[Array, Array]:
         """`log N(t)` and `log M(t)` at real tilts `t`."""
@@ -343,9 +350,21 @@ class WindowNodes:
         odd = -up * np.expm1(-(2 * t + 1) * self.loss)
         return even, odd, inside * even, inside * odd
 
-    def _plain(self, log_n: float) -> Array:
-        """The masses without a tilt."""
-        return np.asarray(np.exp(self.log_p + self.log_v - log_n))
+    def _bent(self, t: float, log_n: float) -> Array:
+        """Masses times `q(tL) + t q(-L)`, relative to `N(t)`."""
+        power, angle = self.log_p + self.log_v - log_n, t * self.loss
+        mass, near = np.exp(power), np.abs(angle) < 0.4
+        rise = np.where(
+            near,
+            mass * small_exp(np.where(near, angle, 0.0)),
+            np.exp(power + angle) - mass * (1 + angle),
+        )
+        return np.asarray(rise + t * mass * self._back)
+
+    @cached_property
+    def _narrowest(self) -> float:
+        """The smallest distance of two components, at most 1."""
+        return min(1.0, *(s for piece in self.pieces for s in piece.pair.shifts))
 
     @cached_property
     def _rounding(self) -> tuple[Array, Array]:
@@ -361,9 +380,9 @@ class WindowNodes:
             )
         of_loss = 8 * _UNIT * magnitude
         bend = sum(
-            (np.abs(self.x - c) / s) ** 2 * (self.x > c) + np.abs(self.x - c) / s
+            (np.abs(self.x - c) / s) ** 2 * (sign * (self.x - c) > 0) + np.abs(self.x - c) / s
             for piece in self.pieces
-            for w in (piece.above, piece.window)
+            for w, sign in ((piece.above, 1.0), (piece.window, -1.0))
             for c, s in zip(w.centres, w.widths, strict=True)
         )
         of_mass = of_loss + 8 * _UNIT * np.square(self.x) + (100 + len(self.x)) * _UNIT
@@ -375,14 +394,17 @@ class WindowNodes:
         of_loss, of_mass = self._rounding
         size = np.abs(self.loss)
         relative = of_mass + of_loss * (2 + (2 * t + 1) * size)
-        small = -np.expm1(-t * size) * odd
-        if not self.folded:  # losses below 0 have |e^{tL} - 1| of the untilted mass
-            small = np.where(self.loss > 0, small, -np.expm1(-t * size) * self._plain(log_n))
-        lost = (self.lost + (0.0 if self.folded else t * abs(self.lost_gain))) * np.exp(-log_n)
-        panels, panels_n, panels_m, at_cut = self._remainders(t, log_n, y)
+        # the terms of which `log_moments` sums `N(t) - 1`
+        small = -np.expm1(-t * size) * odd if self.folded else self._bent(t, log_n)
+        unit = float(np.exp(-log_n))
+        taken = float(of_mass @ self._taken) + 400 * _UNIT * self._beyond
         if not self.folded:
-            lost = lost + 1e-22 * (1 + t) / _UNIT * np.exp(-log_n)  # left of the nodes
-        at_zero = float(relative @ small) + (len(self.x) + 200) * _UNIT * lost + t * panels
+            # `1 - e^{-L}` is known as well as `L`; and what lies left of the nodes
+            gain = float((of_mass + of_loss) @ (self._taken * np.abs(np.expm1(-self.loss))))
+            taken += t * (gain + 400 * _UNIT / self._narrowest * abs(self.lost_gain))
+            taken += 1e-22 * (1 + t) * (len(self.x) + 200)
+        panels, panels_n, panels_m, at_cut = self._remainders(t, log_n, y)
+        at_zero = float(relative @ small) + taken * unit + t * panels
         at_zero += at_cut if self.folded else (1 + t) * at_cut
         angle = np.outer(y, size)
         turned = np.minimum(angle, 1.0)
@@ -390,21 +412,32 @@ class WindowNodes:
         of_n = np.minimum(np.square(angle), 2.0) @ (relative * even) + turned @ (relative * odd)
         of_n += (angle * turned) @ (of_loss * even) + angle @ (of_loss * odd) + y * panels_n
         of_m = float(relative @ even_m) + angle @ (of_loss * even_m) + panels_m
+        if not self.folded:  # left of the nodes, where `|L| <= 2 mu |x|`
+            widest = max(piece.mu for piece in self.pieces)
+            of_n += 2e-23 * unit * np.minimum(1.0, widest * (11 + widest) * y)
+            of_m += 1e-40 * unit
         return at_zero, of_n, of_m
 
     def _remainders(self, t: float, log_n: float, y: Array) -> tuple[float, Array, Array, float]:
         """Gauss-Legendre remainders: of `E[v L e^{tL}]`, its waves, the band's waves, the cut."""
         slopes = [self._ellipses(t, log_n, p, number) for number, p in enumerate(self.pieces)]
-        first, band, turn, cut = (np.concatenate(a, axis=1) for a in zip(*slopes, strict=True))
+        first, band, turn, cut, whole = (
+            np.concatenate(a, axis=1) for a in zip(*slopes, strict=True)
+        )
         even, _, even_m, _ = self._tilted(t, log_n)
         mass, mass_m = (np.sum(v.reshape(-1, NODES_PER_PANEL), axis=1) for v in (even, even_m))
+        # Rule and integral of a wave are at most those of its modulus, which differ by `whole`.
+        most_n, most_m = (
+            2.01 * size + np.exp(np.minimum(np.min(remainder, axis=0), 600.0))
+            for size, remainder in ((mass, whole), (mass_m, band))
+        )
         at_zero = float(np.sum(np.exp(np.minimum(np.min(first, axis=0), 600.0))))
         of_n, of_m = np.empty_like(y), np.empty_like(y)
         for i, value in enumerate(y):
             wave = np.exp(np.minimum(np.min(first + value * turn, axis=0), 600.0))
-            of_n[i] = np.sum(np.minimum(wave, 2.3 * mass * 2 / value))
+            of_n[i] = np.sum(np.minimum(wave, 2 * most_n / value))
             wave = np.exp(np.minimum(np.min(band + value * turn, axis=0), 600.0))
-            of_m[i] = np.sum(np.minimum(wave, 2.3 * mass_m))
+            of_m[i] = np.sum(np.minimum(wave, most_m))
         return at_zero, of_n, of_m, float(np.sum(np.exp(np.minimum(np.min(cut, axis=0), 600.0))))
 
     def _ellipses(self, t: float, log_n: float, piece: _Piece, number: int) -> tuple[Array, ...]:
@@ -512,7 +545,8 @@ class _Ellipses:
         # a density that bounds both P e^{zL} and Q e^{-zL} or, one-sided, 1 beside e^{zL}
         level = rule + 0.5 * (loss + size) if side == "symmetric" else rule + np.maximum(loss, 0.0)
         left = level + piece.above.log_left_near(x - gap, x + gap, a)
-        self._first = left + np.log(size + turn + 4 * gap * mu)
+        self._whole = left
+        self._first = left + np.log(size + turn + rise + 4 * gap * mu)
         self._band = left + piece.window.log_inside_near(x - gap, x + gap, a)
         self._cut = rule + np.maximum(loss, 0.0) + piece.above.log_cut(x + gap, a)
         self._bend = gap * np.minimum(turn / a, 2 * mu)
@@ -520,7 +554,7 @@ class _Ellipses:
         self._growth = self._bend + growing + rise
         self._turn = np.max(turn, axis=2)
 
-    def at(self, t: float, log_n: float) -> tuple[Array, Array, Array, Array]:
+    def at(self, t: float, log_n: float) -> tuple[Array, ...]:
         """Logs of what `WindowNodes._remainders` sums, at one tilt."""
         grown = t * self._growth - log_n
         return (
@@ -528,6 +562,7 @@ class _Ellipses:
             np.max(self._band + grown, axis=2),
             self._turn,
             np.max(self._cut + t * self._bend - log_n, axis=2),
+            np.max(self._whole + grown, axis=2),
         )
 
 

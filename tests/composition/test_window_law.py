@@ -278,6 +278,34 @@ def test_moments_at_tilts_that_the_nodes_do_not_resolve(name):
     assert errors[-1] > 1e-6
 
 
+def test_tails_that_almost_cancel():
+    # Beyond the nodes `P` and `Q` differ by a billionth of their size, and a large tilt by that.
+    rate, hit = 0.25856284788177164, 1.5893545345807653e-08
+    case = Case(
+        (poisson_pair(rate=rate, inclusion=hit / rate, mu=0.0630276898595404),),
+        "forward",
+        (1.19e-8, 7.44e-10, 1.86e-10),
+        7.94e6,
+        reach=10.06,
+        log_rest=-60.0,
+    )
+    nodes = case.nodes(40 / case.places[-1])
+    log_n = float(nodes.log_moments(np.array([case.t]))[0][0])
+    at_zero, _, _ = nodes.errors(case.t, log_n, np.array([1 / case.places[-1]]))
+    truth = Reference(nodes, 0.0)
+    true, _ = truth.logs(case.t, truth.lost(_beyond(nodes)))
+    assert abs(math.expm1(true - log_n)) <= at_zero
+
+
+def test_a_steep_tilt_of_the_forward_law_has_an_error_bound():
+    # `e^{-tL}` overflows left of 0, where `e^{tL}` is nothing.
+    case, t = CASES["forward, often"], 4000.0
+    nodes = case.nodes(1000.0)
+    log_n = float(nodes.log_moments(np.array([t]))[0][0])
+    at_zero, of_n, of_m = nodes.errors(t, log_n, np.array([1.0]))
+    assert np.isfinite([at_zero, of_n[0], of_m[0]]).all()
+
+
 @pytest.mark.parametrize("side", ["symmetric", "forward"])
 def test_the_end_of_the_nodes_is_in_the_bound_that_ends_a_line(side):
     # Nodes that end within the band: its transform falls like 1/y only.
@@ -452,6 +480,32 @@ def test_errors_of_the_transforms_reach_the_line_as_claimed(
     assert moved <= claimed * (1 + 1e-9) + 1e-14 * float(np.sum(weight * np.abs(plain)))
 
 
+def test_what_is_known_of_the_unit_reaches_the_bounds():
+    # All is divided by the computed `N(t)`: let that be off, and nothing else.
+    errors = WindowNodes.errors
+    phases, epsilon = [(_step(fixed_size_pair(rate=0.01, mu=1.0)), 100)], 0.5
+
+    def claimed(self, t, log_n, y):
+        at_zero, of_n, of_m = errors(self, t, log_n, y)
+        return at_zero + 1.0001e-5, of_n, of_m
+
+    for band in Bands(phases, epsilon, "symmetric").parts:
+        if not band.counts_for_something:
+            continue
+        places = [max(epsilon + near / band.t, 0.0) for near in (-4.0, -2.0, -1.0, 0.0, 2.0)]
+        true = [band.value(at)[0] * math.exp(band.top(at)) for at in places]
+        log_n, last = band._log_n, float(band._y[-1] - 2 * band._y[1])
+        for off in (1e-5, -1e-5):
+            band._log_n = log_n + math.log1p(off)
+            band._level = float(band._counts @ band._log_n)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(WindowNodes, "errors", claimed)
+                band._sample(last)
+            for at, value in zip(places, true, strict=True):
+                lower, upper = (v * math.exp(band.top(at)) for v in band.bounds(at))
+                assert lower <= value <= upper
+
+
 @cache
 def _two_steps(rate: float, mu: float, epsilon: float) -> float:
     """`log delta` of two equal steps: the mean of one step's closed form over the other's loss."""
@@ -480,7 +534,9 @@ def _two_steps(rate: float, mu: float, epsilon: float) -> float:
         return float(mpmath.log(total + atom * alone(mpmath.mpf(epsilon))))
 
 
-@pytest.mark.parametrize(("rate", "mu", "epsilon"), [(1e-5, 2.0, 1.0), (0.2, 1.0, 0.7)])
+@pytest.mark.parametrize(
+    ("rate", "mu", "epsilon"), [(1e-9, 3.0, 1.0), (1e-5, 2.0, 1.0), (0.2, 1.0, 0.7)]
+)
 def test_two_steps_to_the_last_digits(rate, mu, epsilon):
     phases = [(_step(fixed_size_pair(rate=rate, mu=mu)), 2)]
     lower, upper = Bands(phases, epsilon, "symmetric").bounds(epsilon)
