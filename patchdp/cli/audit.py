@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from patchdp.cli import output
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
+    Decorated,
     any_plan,
     collect,
     options,
@@ -25,19 +27,19 @@ __all__ = ["audit"]
 _CROPS = {"numpy": numpy_crops, "torchvision": torchvision_crops}
 
 
+def _whole(flag: str, default: int, *, least: int, text: str) -> Callable[[Decorated], Decorated]:
+    """The option of a whole number."""
+    kind = click.IntRange(min=least)
+    return click.option(flag, type=kind, default=default, show_default=True, help=text)
+
+
 @click.command(
     epilog=output.example(
         "patchdp audit --image 28x28 --crop 10x10 --patch 1x1 --sampling poisson "
         "--sampling-probability 0.5 --steps 20 --noise-multiplier 2 --delta 1e-5"
     )
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(min=100),
-    default=100_000,
-    show_default=True,
-    help="Trainings simulated under each of the two data sets.",
-)
+@_whole("--runs", 100_000, least=100, text="Trainings simulated under each of the two data sets.")
 @click.option(
     "--confidence",
     default="0.999",
@@ -45,13 +47,7 @@ _CROPS = {"numpy": numpy_crops, "torchvision": torchvision_crops}
     metavar="VALUE",
     help="Of all lower bounds at once.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the random numbers.",
-)
+@_whole("--seed", 0, least=0, text="Of the random numbers.")
 @click.option(
     "--crops",
     type=click.Choice(sorted(_CROPS)),
