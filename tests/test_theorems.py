@@ -405,6 +405,42 @@ def test_the_grid_is_above_the_profile_everywhere(interval: float) -> None:
     )
 
 
+def _symmetric_law(losses: Array, masses: Array, atom: float) -> tuple[Array, Array]:
+    return (
+        np.concatenate([losses, -losses, [0.0]]),
+        np.concatenate([masses, masses * np.exp(-losses), [atom]]),
+    )
+
+
+def _delta_of_sum(law: tuple[Array, Array], steps: int, epsilon: float) -> float:
+    total, chance = np.zeros(1), np.ones(1)
+    for _ in range(steps):
+        total = (total[:, None] + law[0]).ravel()
+        chance = (chance[:, None] * law[1]).ravel()
+    return float(chance @ np.maximum(-np.expm1(epsilon - np.maximum(total, epsilon)), 0.0))
+
+
+def test_losses_known_up_to_a_share_of_their_size() -> None:
+    """The lemma beside Theorem 19, on random discrete laws whose losses are moved by that share."""
+    rng, tightest = np.random.default_rng(0), 0.0
+    for _ in range(600):
+        size, steps = rng.integers(1, 4), int(rng.integers(1, 5))
+        share = 10 ** rng.uniform(-4, -2.4)
+        losses = 10 ** rng.uniform(-2, 1, size)
+        masses = rng.dirichlet(np.ones(size)) * 10 ** rng.uniform(-4, 0)
+        masses *= min(1.0, 0.9 / float(masses @ (1 + np.exp(-losses))))
+        atom = 1 - float(masses @ (1 + np.exp(-losses)))
+        moved = losses * (1 + share * rng.choice([-1.0, 1.0], size))
+        for epsilon in (0.0, *(rng.uniform(0, steps, 3) * float(losses.max()))):
+            true = _delta_of_sum(_symmetric_law(losses, masses, atom), steps, epsilon)
+            computed = _symmetric_law(moved, masses, atom)
+            factor = (1 + 0.74 * share) ** steps / (1 - share)
+            claimed = factor * _delta_of_sum(computed, steps, epsilon * (1 - share))
+            assert true <= claimed * (1 + 1e-12)
+            tightest = max(tightest, true / claimed if claimed else 0.0)
+    assert tightest > 0.99  # else the lemma gives away more than it need
+
+
 @pytest.mark.parametrize("tilt", [0.3, 3.0, 20.0])
 def test_tilted_composition_against_exact_convolution(tilt: float) -> None:
     """Theorem 20 and Theorem 21: 20 steps of two kinds, convolved with 60 digits."""
