@@ -40,10 +40,11 @@ def references(path: Path) -> list[tuple[str, str]]:
 def theorems() -> dict[int, str]:
     """Number of every theorem, and the title of the section it stands in."""
     section, found = "", {}
-    for line in (DOCS / "theory.md").read_text("utf-8").splitlines():
+    pages = [(DOCS / name).read_text("utf-8") for name in ("theory.md", "theory/exact.md")]
+    for line in "\n".join(pages).splitlines():
         if match := re.match(r"## (.+)", line):
             section = match[1]
-        elif match := re.match(r"### Theorem (\d+)\b.*\{#theorem-(\d+)\}$", line):
+        elif match := re.match(r"###+ Theorem (\d+)\b.*\{#theorem-(\d+)\}$", line):
             assert match[1] == match[2], line
             found[int(match[1])] = section
     return found

@@ -306,7 +306,7 @@ def _layers_of(rate: float, mu: float, tilt: float = 2.0) -> tuple[tilted.Compos
     ("rate", "mu", "tilt"), [(0.2, 0.5, 2.0), (1.0, 0.5, 2.0), (1.0, 1.0, 0.3)]
 )
 def test_layers_add_up_to_the_whole_and_to_no_more(rate: float, mu: float, tilt: float) -> None:
-    """However much of a step's mass lies beyond the cut."""
+    """Theorem 31, however much of a step's mass lies beyond the cut."""
     one, small, large = _layers_of(rate, mu, tilt)
     both = layers.Layers((small, large), log_infinity=-math.inf)
     assert both.log_delta_upper(1.0) == pytest.approx(one.log_delta_upper(1.0), abs=1e-6)
@@ -330,7 +330,7 @@ def test_the_rounding_of_a_layer_is_in_the_certificate(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("images", [2, 3, 5])
 def test_group_privacy_by_hand(images: int) -> None:
-    """`delta_1(e) = exp(-1 - e)`: in a chain of k each link has e/k, and k factors add up."""
+    """Theorem 32 for `delta_1(e) = exp(-1 - e)`: each of k links has e/k, and k factors add up."""
     epsilon = np.array([0.0, 0.5, 3.0])
     each = epsilon / images
     truth = np.exp(-1 - each) * np.sum([np.exp(j * each) for j in range(images)], axis=0)

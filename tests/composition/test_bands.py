@@ -1,4 +1,4 @@
-"""Every term of the exact engine's bounds in parts, made so large that it decides.
+"""Theorem 34: every term of the exact engine's bounds in parts, made so large that it decides.
 
 By default each of them is a part in 10^10 of delta or less, and a bound that forgot one would still
 hold everywhere one looks. Here the rules that keep them small are relaxed, one at a time: the

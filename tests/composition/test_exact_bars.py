@@ -1,4 +1,4 @@
-"""The bounds behind the error bars, each against direct computation."""
+"""Theorem 33: the bounds behind the error bars, each against direct computation."""
 
 from __future__ import annotations
 
