@@ -272,7 +272,21 @@ MUTATIONS = (
     Mutation(
         "exact engine in parts: what the end of the nodes drops not added",
         "composition/bands.py",
-        "high += float(np.exp(min(np.log(dropped) - top, 600.0)))",
+        "high += float(np.exp(min(np.log(self._dropped) - top, 600.0)))",
+        "high += 0.0",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: what the parts' own nodes drop not added",
+        "composition/bands.py",
+        "self._dropped = self._below.dropped + sum(band.dropped for band in self.parts)",
+        "self._dropped = self._below.dropped",
+        (BANDS,),
+    ),
+    Mutation(
+        "exact engine in parts: parts that are not inverted forgotten",
+        "composition/bands.py",
+        "high += float(np.exp(min(band.bounded.log_bound(epsilon) - top, 600.0)))",
         "high += 0.0",
         (BANDS,),
     ),
