@@ -310,7 +310,9 @@ def small_masses(
         log_m, end = _positive_masses(pair, interval, 0, cells, 0.0, top)
         above = _log_above(pair.p_weights, pair.p_means, end)
         below = _log_above(pair.q_weights, pair.q_means, end)
-        rows.append((math.log(weight), log_m, _log_atom(pair), above, below, *_errors(pair, end, interval)))
+        rows.append(
+            (math.log(weight), log_m, _log_atom(pair), above, below, *_errors(pair, end, interval))
+        )
     return LossMasses(
         interval,
         np.logaddexp.reduce(np.array([w + m for w, m, *_ in rows])),
