@@ -460,7 +460,8 @@ class _Band:
             size += count * abs(log_n)
             share += count * (np.exp(min(log_m - log_n, 0.0)) + float(of_m[0]))
         ulps = 8 * _UNIT * (size + 10)
-        return total + float(np.log(min(share * (1 + 1e-9), 1.0))) + ulps
+        with np.errstate(divide="ignore"):
+            return total + float(np.log(min(share * (1 + 1e-9), 1.0))) + ulps
 
     def _bound_only(self, epsilon: float) -> None:
         """A part so small that a Chernoff bound will do."""

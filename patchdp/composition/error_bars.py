@@ -278,7 +278,8 @@ class ErrorBar:
         spread = self._sampling_error + self._tail + rounding
         factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
         slop = 16 * _UNIT * known
-        upper = (total + spread) * np.exp(min(factor, 700.0)) - known + slop
+        with np.errstate(over="ignore"):
+            upper = (total + spread) * np.exp(min(factor, 700.0)) - known + slop
         alias = alias_bound(self._tilts, self._chernoff, line.t, eps, np.array([[self._period]]))[
             0, 0
         ]

@@ -51,6 +51,7 @@ _LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
 _REFINEMENTS = (3.0, 4.0)  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
+_MOST_CANCELLED = 14.0  # logarithms; lines end where e^-34 of their peak is left
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _NOT_CONVERGED = (
     "the exact engine does not converge for so few effective participations; use method 'pld'"
@@ -141,13 +142,14 @@ def log_delta_estimate(phases: Plan, epsilon: npt.ArrayLike, *, side: Side = "sy
     try:
         saddle = saddle_for_epsilon([phases], flat, side)
         line, done = _sample([phases], saddle, flat, side)
-        done |= ~saddle.found
-        value = np.where(saddle.found, line.log_delta(flat)[0], -np.inf)
+        done &= saddle.found
+        value = np.where(done, line.log_delta(flat)[0], -np.inf)
     except ExactEngineError:  # too many nodes: the tilt reaches far beyond what matters
         pass
+    if side == "backward":  # no loss is larger: delta is 0
+        done |= flat >= sum(count * _largest_reversed(profile) for profile, count in phases)
     for row in map(int, np.flatnonzero(~done)):
         value[row] = Bands(phases, float(flat[row]), side).log_delta(float(flat[row]))[0]
-        _refuse_unless(np.isfinite(value[row : row + 1]))
     return np.asarray(value.reshape(eps.shape))
 
 
@@ -269,7 +271,27 @@ def _sample(
         farthest = saddle.composition.farthest
         fine = compose(plans, side, tilt, refinement=_LONG_REFINEMENT, farthest=farthest)
         line = resample(fine, line, nodes=nodes)
-    return line, done
+    return line, done & _decides(line, epsilon)
+
+
+def _decides(line: Line, epsilon: Array) -> npt.NDArray[np.bool_]:
+    """Whether so little cancels along the line that what was left out of it is nothing."""
+    t, y = line.t[:, None], line.y
+    size = np.sum(np.exp(line.real) / (np.hypot(t, y) * np.hypot(1 + t, y)), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        all_of_it = line.log_m - line.t * epsilon + np.log(2 * size / line.period)
+        return np.asarray(line.log_delta(epsilon)[0] > all_of_it - _MOST_CANCELLED)
+
+
+def _largest_reversed(profile: StepProfile) -> float:
+    """The largest loss of the reversed pair, approached where `x` goes to minus infinity."""
+    found = []
+    for _, pair in profile.parts:
+        last = min(pair.q_means)
+        below = dict(zip(pair.p_means, pair.p_weights, strict=True)).get(last, 0.0)
+        above = dict(zip(pair.q_means, pair.q_weights, strict=True))[last]
+        found.append(math.log(above / below) if below else math.inf)
+    return max(found)
 
 
 def _newton(line: Line, start: Array, goal: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
