@@ -16,6 +16,7 @@ analytic and `|Phi((x + ia - c)/s)| <= e^{a^2/2s^2} Phi((x - c)/s)`, so bounds i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -415,7 +416,10 @@ class WindowNodes:
         if not self.folded:  # left of the nodes, where `|L| <= 2 mu |x|`
             widest = max(piece.mu for piece in self.pieces)
             of_n += 2e-23 * unit * np.minimum(1.0, widest * (11 + widest) * y)
-            of_m += 1e-40 * unit
+            starts = [np.array([-_FAR_LEFT - piece.mu]) for piece in self.pieces]
+            pairs = zip(self.pieces, starts, strict=True)
+            inside = max(float(self._log_inside(p.window, at)[0]) for p, at in pairs)
+            of_m += 1e-22 * math.exp(inside) * unit
         return at_zero, of_n, of_m
 
     def _remainders(self, t: float, log_n: float, y: Array) -> tuple[float, Array, Array, float]:

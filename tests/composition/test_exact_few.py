@@ -250,3 +250,11 @@ def test_an_interrupted_accuracy_run_goes_on(tmp_path, monkeypatch, capsys):
     assert again["held"] == whole["held"] and again["widest_bar"] == whole["widest_bar"]
     found = sorted(json.loads(line)["index"] for line in out.read_text().splitlines())
     assert found == [0, 1, 2]
+
+
+def test_one_direction_of_very_rare_losses_has_a_bar_too():
+    # What lies left of the nodes is in no window: a bound that forgot so swamped e^-220.
+    setting = Setting("fixed", 4.7646e-3, 1e-6, 1.71, 3_248_687, -221.4)
+    lower = float(exact.epsilon_lower(setting.phases, setting.log_delta))
+    upper = float(exact.epsilon_upper(setting.phases, setting.log_delta))
+    assert upper * (1 - 1e-6) < lower <= upper
