@@ -32,6 +32,7 @@ Array = npt.NDArray[np.float64]
 Phases = Sequence[tuple[StepProfile, int]]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
+_NOTHING_LEFT = -1 + 1e-9
 _LEAST_TILT, _MOST_TILT = 1e-6, 1e13
 
 
@@ -76,7 +77,7 @@ class _Nodes:
         total = float(body @ (np.expm1(-tilt * loss) * np.expm1(-(1 + tilt) * loss)))
         if n < len(self.loss):
             total -= float(self.mirrored[n:].sum()) + float(self.above[n])
-        return total
+        return max(total, _NOTHING_LEFT)  # where all losses are above `top`
 
     def large(self, tilt: float, cut: float, top: float, interval: float = 0.0) -> float:
         """`E[e^{tL}; cut < |L| <= top]`, on a grid where an interval is given."""

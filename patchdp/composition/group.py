@@ -24,8 +24,9 @@ __all__ = ["group_epsilon", "group_log_delta", "log_factor"]
 Array = npt.NDArray[np.float64]
 Curve = Callable[[float], float]
 
-# How far above the estimated epsilon a proof is tried, relatively.
+# How far above the estimated epsilon a proof is tried, relatively; next to 0 as if it were larger.
 _MARGINS = (1e-4, 2e-3, 8e-3, 3e-2)
+_LEAST = 1e-3  # of the largest epsilon in question
 
 
 def log_factor(epsilon: float | Array, images: int) -> Array:
@@ -68,7 +69,7 @@ def group_epsilon(
         return below
     root = 0.0 if excess(0.0) <= 0 else float(optimize.brentq(excess, 0.0, most, rtol=1e-9))
     for margin in _MARGINS:
-        each = root * (1 + margin)
+        each = root + margin * max(root, _LEAST * most)
         if each >= most:
             return below
         if certified(log_delta - float(log_factor(each, images))) <= each:

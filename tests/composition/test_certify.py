@@ -139,3 +139,10 @@ def test_a_reference_that_is_too_low_does_not_stop_a_settled_certificate() -> No
 def test_refuses_what_fits_in_no_memory() -> None:
     with pytest.raises(ValueError, match="grid"):
         certify.epsilon_upper([(step(1e-6, 1e-5), 10**12)], log_delta=math.log(1e-300))
+
+
+def test_epsilons_next_to_zero_are_found_and_certified() -> None:
+    # Every loss lies above the cut that is tried first: a logarithm of 0 stood here once.
+    weak = StepProfile(((1.0, poisson_pair(rate=2e-4, inclusion=1.0, mu=1 / 199)),), True)
+    log_delta = math.log(0.0001526416099850699)
+    assert 0.0 <= certify.epsilon_upper([(weak, 3204)], log_delta=log_delta).value < 1e-7
