@@ -238,7 +238,9 @@ def _profile(task: Task) -> list[Row]:
 def delta_point(found: pdp.TrainingPlan, epsilon: float, log_delta: float) -> Row:
     """A certified delta beside the exact engine's."""
     at, engine = np.array([epsilon]), "masses"
-    (log_bound,) = certify.log_delta_upper(found.phases, epsilon=at, tolerance=0.8 * TOLERANCE)
+    (log_bound,) = certify.log_delta_upper(
+        found.phases, epsilon=at, tolerance=0.8 * TOLERANCE, reference=np.array([log_delta])
+    )
     if math.expm1(log_bound - log_delta) > TOLERANCE:
         (log_bound,), engine = exact.log_delta_upper(found.phases, at), "error bar"
     value = min(math.exp(log_bound) * (1 + 1e-14), 1.0)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -450,7 +451,11 @@ def _refine(
 
 
 def log_delta_upper(
-    phases: Phases, *, epsilon: npt.NDArray[np.float64], tolerance: float = 1e-3
+    phases: Phases,
+    *,
+    epsilon: npt.NDArray[np.float64],
+    tolerance: float = 1e-3,
+    reference: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Logs of certified deltas at each `epsilon >= 0`.
 
@@ -461,6 +466,7 @@ def log_delta_upper(
       phases: Steps and how often each is applied.
       epsilon: Array of epsilons of any shape.
       tolerance: Excess allowed over the exact delta, relative to it.
+      reference: Estimates of the exact values. By default the exact engine is asked.
     """
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
     if len(phases) == 1 and phases[0][1] == 1:
@@ -472,7 +478,8 @@ def log_delta_upper(
     while order:
         pivot = order[len(order) // 2]
         middle = float(flat[pivot])
-        composed = _compose_towards(phases, middle, tolerance)
+        known = None if reference is None else float(np.ravel(reference)[pivot])
+        composed = _compose_towards(phases, middle, tolerance, known)
         left = []
         for i in order:
             value, sharp = composed.log_delta_sharpness(float(flat[i]))
@@ -484,17 +491,16 @@ def log_delta_upper(
 
 
 def _compose_towards(
-    phases: Phases, epsilon: float, tolerance: float
+    phases: Phases, epsilon: float, tolerance: float, reference: float | None
 ) -> tilted.ComposedMasses | Layers:
     """A composition aimed at the epsilons around one."""
     sketch = _sketch(phases, -60.0)
     log_delta = sketch.aim(epsilon).log_delta
     if log_delta < -40.0:
         sketch = _sketch(phases, log_delta - 10.0)
-    try:
-        reference: float | None = float(exact.log_delta_estimate(phases, np.array(epsilon)))
-    except exact.ExactEngineError:
-        reference = None
+    if reference is None:
+        with contextlib.suppress(exact.ExactEngineError):
+            reference = float(exact.log_delta_estimate(phases, np.array(epsilon)))
     if reference is not None and not math.isfinite(reference):
         reference = None  # below what the estimate resolves
     spent, previous = 0.5 * tolerance, math.inf
