@@ -510,6 +510,8 @@ class Digits:
                     v += step
                     if abs(value) < mp.mpf(10) ** -20 * abs(total) or v > 12:
                         break
+                if total <= 0:  # nothing is left of what cancels along this line
+                    return math.nan, math.inf
                 results.append(base + mp.log(total / mp.pi))
             return float(results[1]), float(abs(results[0] - results[1]))
 
