@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import mpmath
 import numpy as np
 import pytest
 
 from benchmarks.exact_accuracy import Setting, check
-from patchdp.composition.inversion import Composition, TiltedLaw, alias_bound, compose
+from patchdp.composition.error_bars import ErrorBar
+from patchdp.composition.inversion import (
+    Composition,
+    TiltedLaw,
+    alias_bound,
+    compose,
+    sample_line,
+)
 from patchdp.composition.loss_law import loss_laws, small_exp
-from patchdp.composition.strip import OscillationBound, quadrature_remainders
+from patchdp.composition.saddle import saddle_for_epsilon
+from patchdp.composition.strip import OscillationBound, Remainder, quadrature_remainders
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
 
 PAIRS = {
@@ -143,3 +152,38 @@ def test_bars_against_an_inversion_on_another_contour(sampling, numbers):
     assert record["status"] == "held"
     assert record["bar"] < 1e-6
     assert record["error"] < 1e-9 * max(1.0, math.fabs(numbers[-1]))
+
+
+def _sampled(refinement):
+    profile, epsilon = StepProfile(((1.0, PAIRS["fixed"]),), attainable=True), np.array([1.0])
+    plan = [(profile, 400)]
+    saddle = saddle_for_epsilon([plan], epsilon, "symmetric")
+    tilt = saddle.composition.largest_tilt
+    composition = compose([plan], "symmetric", tilt, refinement=refinement)
+    line, done = sample_line(composition, saddle.t, epsilon, most_nodes=1 << 14)
+    assert done[0]
+    return composition, line
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
+def test_a_line_that_ends_early_is_covered_by_the_bound_on_its_tail(share):
+    composition, line = _sampled(4.0)
+    true = float(line.log_delta(np.array([1.0]))[0][0])
+    nodes = max(int(share * line.y.shape[1]), 2)
+    parts = {name: getattr(line, name)[:, :nodes] for name in ("y", "real", "phase")}
+    short = replace(line, **parts)
+    cut = abs(float(short.log_delta(np.array([1.0]))[0][0]) - true)
+    lower, upper = ErrorBar(composition, short).bounds(1.0)
+    assert lower <= true <= upper
+    assert share > 0.15 or cut > 1e-6  # else the tail is nothing, and no test of its bound
+
+
+def test_exponents_that_bound_the_aliases_carry_the_error_of_the_quadrature(monkeypatch):
+    composition, line = _sampled(4.0)
+    monkeypatch.setattr(Remainder, "excess", lambda self: 1e-5)  # of M(t), for each of 400 steps
+    bar = ErrorBar(composition, line)
+    raised = bar._chernoff - composition.cumulants(bar._tilts)[0]
+    assert np.all(raised >= 400 * 1e-5)
+    lower, upper = bar.bounds(1.0)
+    value = float(line.log_delta(np.array([1.0]))[0][0])
+    assert lower <= value - 400 * 1e-5 and value + 400 * 1e-5 <= upper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import mpmath as mp
@@ -121,3 +122,20 @@ def test_cells_beyond_the_memory_cap_are_refused() -> None:
     masses = loss_masses(step, interval=1e-4, log_tail=-60.0)
     with pytest.raises(tilted.GridTooLarge, match="grid points"):
         tilted.compose([(masses, 10**12)], tilt=1.0, log_target=-10.0)
+
+
+def test_losses_known_up_to_a_share_cost_that_share_of_every_step_and_of_epsilon() -> None:
+    step, share, steps = StepProfile(((1.0, fixed_size_pair(rate=0.2, mu=1.0)),), True), 1e-3, 40
+    exact_losses = replace(loss_masses(step, interval=0.02, log_tail=-40.0), loss_rounding=0.0)
+    moved = replace(exact_losses, loss_rounding=share)
+    tilt = tilted.saddle([(exact_losses, steps)], log_delta=-14.0)
+    plain, slack = (
+        tilted.compose([(masses, steps)], tilt=tilt, log_target=-14.0)
+        for masses in (exact_losses, moved)
+    )
+    middle = plain.epsilon_upper(-14.0)
+    for epsilon in (0.97 * middle, middle, 1.03 * middle):
+        least = plain.log_delta_upper(epsilon * (1 - share)) + 0.74 * share * steps
+        assert slack.log_delta_upper(epsilon) >= least
+        # and each of the two is needed
+        assert least > plain.log_delta_upper(epsilon) + 0.74 * share * steps + 1e-4
