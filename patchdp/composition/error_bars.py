@@ -5,18 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition.inversion import (
-    Composition,
-    Line,
-    TiltedLaw,
-    alias_bound,
-    log_kernel_peak,
-)
+from patchdp.composition.inversion import Line, TiltedLaw, alias_bound, log_kernel_peak
 from patchdp.composition.loss_law import LossLaw, small_exp
 from patchdp.composition.strip import (
     OscillationBound,
@@ -29,7 +24,8 @@ __all__ = ["ErrorBar"]
 Array = npt.NDArray[np.float64]
 
 _UNIT = 2.0**-53
-_NEAR, _FAR = 15, 22  # first places where the tail is bounded
+_NEAR, _FAR, _RATIO = 15, 14, 1.3  # first places where the tail is bounded
+_TURNS = 20.0  # radians up to which samples are taken
 _TAIL_TARGET = 1e-9
 _MOST_POINTS = 800
 _ROUNDS = 12
@@ -41,11 +37,8 @@ _ERROR_CELLS = 70
 class _StepError:
     """What is known of one phase's `M` on the line: all numbers relative to `M(t)`."""
 
-    law: LossLaw
     tilted: TiltedLaw
     count: float
-    log_m: float
-    deviation: float
     mean_size: float
     at_zero: float
     excess_error: float
@@ -59,23 +52,56 @@ class _StepError:
         return np.asarray(self.on_grid[cell] + 2 * self.at_zero)
 
 
-def _step_error(law: LossLaw, count: float, t: float, highest: float, grid: Array) -> _StepError:
-    tilt = np.array([[t]])
-    log_m, _, variance = (float(v[0, 0]) for v in law.cumulants(tilt))
-    remainder = quadrature_remainders(law, t, log_m, highest)
-    loss, log_mass = law.loss[0], law.log_mass[0]
-    x, mu = np.abs(law.position[0]), widest_mean(law)
+def _step_error(tilted: TiltedLaw, count: float, highest: float, grid: Array) -> _StepError:
+    law, t, log_m = tilted.law, float(tilted.t[0]), float(tilted.log_m[0])
+    remainder = quadrature_remainders(tilted, highest)
+    loss, even, odd = tilted.loss[0], tilted.even[0], tilted.odd[0]
+    x, mu = np.abs(law.position[0, : len(loss)]), widest_mean(law)
     pairs = [pair for _, pair in law.profiles[0].parts]
     least = min(min(*p.gains, *p.p_weights, *p.q_weights) for p in pairs)
     magnitude = 2 * mu * x + mu * mu + abs(np.log(least)) + 10
     of_loss = 8 * _UNIT * magnitude
-    of_mass = of_loss + 8 * _UNIT * np.square(x) + (100 + len(loss)) * _UNIT
+    of_mass = of_loss + 8 * _UNIT * np.square(x)
+    of_mass += (100 + law.loss.shape[1] + 2 * abs(log_m)) * _UNIT
     size = np.abs(loss)
     relative = of_mass + of_loss * (2 + (2 * t + 1) * size)
+    excess_error = remainder.excess()
+    mean_size = float(even @ size)
+    if law.folded:
+        # the terms of `M(t) - 1`, and of the sine
+        terms = 0.5 * (even + odd) * np.expm1(-t * size) * np.expm1(-(t + 1) * size)
+        first = odd * size
+    else:
+        even = 2 * even
+        terms, first = _terms(law, t, log_m)
+    at_zero = float(relative @ terms) + excess_error
+    if law.cut and not law.folded:  # E[e^{-L}] is 1 but for this
+        at_zero += 2 * t * law.beyond * float(np.exp(-log_m))
+    lost = np.ones(len(loss))
+    lost[tilted.kept] = relative[tilted.kept]  # what is not kept is missing whole
+    share = lost * even
+    heavy = share > 1e-60
+    angle = np.outer(grid, size[heavy])
+    wave = np.minimum(np.square(angle), 2 + 2 * angle) @ share[heavy]
+    rounding = wave + 1e-50 * (1 + grid) + grid * float(lost @ first)
+    return _StepError(
+        tilted,
+        count,
+        mean_size,
+        at_zero,
+        excess_error,
+        remainder.mass(),
+        grid,
+        np.asarray(rounding + remainder.characteristic(grid)),
+    )
+
+
+def _terms(law: LossLaw, t: float, log_m: float) -> tuple[Array, Array]:
+    """Of one direction: the terms of which `M(t) - 1` and the sine's defect are sums."""
+    loss, log_mass = law.loss[0], law.log_mass[0]
+    size, power = np.abs(loss), t * loss
     with np.errstate(over="ignore", invalid="ignore"):
-        mass = np.exp(log_mass - log_m)
-        tilted = np.exp(log_mass + t * loss - log_m)
-        power = t * loss
+        mass, tilted = np.exp(log_mass - log_m), np.exp(log_mass + power - log_m)
         near = np.abs(power) < 0.4
         bend = np.where(
             near, mass * small_exp(np.where(near, power, 0.0)), tilted - mass * (1 + power)
@@ -86,39 +112,7 @@ def _step_error(law: LossLaw, count: float, t: float, highest: float, grid: Arra
             mass * small_exp(np.where(near, -loss, 0.0)),
             np.exp(log_mass - loss - log_m) - mass * (1 - loss),
         )
-        slope = size * np.abs(tilted - mass) + back
-    at_zero = float(np.sum(relative * (np.abs(bend) + t * np.abs(back))))
-    excess_error = remainder.excess()
-    at_zero += excess_error
-    if law.cut and not law.folded:  # E[e^{-L}] is 1 but for this
-        at_zero += 2 * t * law.beyond * float(np.exp(-log_m))
-    if law.folded:
-        half = len(loss) // 2
-        even = tilted[:half] + tilted[half:]
-        odd = -tilted[:half] * np.expm1(-(2 * t + 1) * loss[:half])
-        size, relative = size[:half], relative[:half]
-        first = odd * size
-    else:
-        even, first = 2 * tilted, slope
-    heavy = even * relative > 1e-60
-    share, span = (relative * even)[heavy], size[heavy]
-    angle = np.outer(grid, span)
-    wave = np.minimum(np.square(angle), 2 + 2 * angle) @ share
-    rounding = wave + 1e-50 * (1 + grid) + grid * float(np.sum(relative * first))
-    quadrature = remainder.characteristic(grid)
-    return _StepError(
-        law,
-        TiltedLaw(law, np.array([t])),
-        count,
-        log_m,
-        float(np.sqrt(variance)),
-        float(np.sum(tilted * np.abs(loss))),
-        at_zero,
-        excess_error,
-        remainder.mass(),
-        grid,
-        np.asarray(rounding + quadrature),
-    )
+        return np.abs(bend) + t * np.abs(back), size * np.abs(tilted - mass) + back
 
 
 def _highest_tilt(line: Line) -> float:
@@ -132,20 +126,17 @@ def _highest_tilt(line: Line) -> float:
 
 def _between(s: _StepError, y: Array, square: Array) -> Array:
     """Bound on `|M(t + iy)|/M(t)` between neighbours: its square has a bounded derivative."""
-    flattest = min(np.sqrt(2) * s.deviation, 2 * s.mean_size)
-    steep = np.minimum(2 * s.deviation**2 * y[1:], flattest)
+    variance = float(s.tilted.variance[0])
+    flattest = min(np.sqrt(2 * variance), 2 * s.mean_size)
+    steep = np.minimum(2 * variance * y[1:], flattest)
     between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
     return np.asarray(np.sqrt(np.clip(between, 0.0, 1.0)))
 
 
 class ErrorBar:
-    """Bounds on `log delta` near one epsilon, from one sampled line.
+    """Bounds on `log delta` near one epsilon, from one sampled line of one row."""
 
-    Args:
-      composition, line: One row of each.
-    """
-
-    def __init__(self, composition: Composition, line: Line) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
         self._t = float(line.t[0])
         self._period = float(line.period[0])
@@ -156,17 +147,21 @@ class ErrorBar:
         used = line.tilts[0] <= highest
         self._tilts, self._chernoff = line.tilts[:, used], line.chernoff[:, used]
         self._steps = [
-            _step_error(law, float(count[0]), self._t, highest, grid)
-            for law, count in zip(composition.laws, composition.counts, strict=True)
+            _step_error(law, float(count[0]), highest, grid)
+            for law, count in zip(line.tilted.laws, line.tilted.counts, strict=True)
         ]
         kernel = np.hypot(self._t, y) * np.hypot(1 + self._t, y)
         self._size = np.exp(line.real[0]) / kernel
         self._weight = 2 / self._period
+        # what the rounding of the sum grows with; nothing is left below e^-700
+        turned = np.abs(line.phase[0]) + np.abs(np.maximum(line.real[0], -700.0)) + 10
+        self._turned = self._weight * float(self._size @ turned)
+        self._turning = self._weight * float(self._size @ y)
         self._sampling_error = self._weight * float(np.sum(self._line_error() / kernel))
         self._tail = self._weight * self._truncation(float(y[-1]), step) / step
         self._at_zero = sum(s.count * s.at_zero for s in self._steps)
         # each step's loss is the one of the nodes but for this chance
-        self._beyond = sum(s.count * s.law.beyond for s in self._steps if s.law.cut)
+        self._beyond = sum(s.count * s.tilted.law.beyond for s in self._steps if s.tilted.law.cut)
         self._trust_chernoff()
 
     def _line_error(self) -> Array:
@@ -203,21 +198,22 @@ class ErrorBar:
     def _truncation(self, last: float, step: float) -> float:
         """Bound on `step * sum |F|` over the nodes beyond `last`."""
         t = self._t
-        oscillation = [OscillationBound(s.law, t, s.log_m, s.mass_error) for s in self._steps]
+        oscillation = [OscillationBound(s.tilted, s.mass_error) for s in self._steps]
         enough = _TAIL_TARGET * float(np.sum(self._size)) * step
-        y: Array = last * np.append(1.3 ** np.arange(_NEAR), 1.3**_NEAR * 2.5 ** np.arange(_FAR))
-        # Bounds of each step, 1 where not computed: near `last` sampling is better, far out the
-        # other; elsewhere both are computed where they are missed.
-        squares, analytic = np.ones((2, len(self._steps), len(y)))
-        squares[:, :_NEAR] = [self._square(s, y[:_NEAR]) for s in self._steps]
-        analytic[:, _NEAR:] = [bound.modulus(y[_NEAR:]) for bound in oscillation]
-        complete, before = np.zeros(len(y), dtype=bool), np.inf
+        # Cells may double as long as samples at their ends bound what lies between.
+        least = min(min(np.sqrt(s.tilted.variance[0]), s.mean_size) for s in self._steps)
+        sampled = max(_TURNS / float(least), last * _RATIO ** (_NEAR + 1))
+        doublings = int(np.log2(sampled / last) - _NEAR * np.log2(_RATIO))
+        near = np.append(_RATIO ** np.arange(_NEAR), _RATIO**_NEAR * 2.0 ** np.arange(doublings))
+        y: Array = last * np.append(near, near[-1] * 4.0 ** np.arange(1, _FAR))
+        squares, smooth = self._moduli(y, sampled, oscillation)
+        before = np.inf
         for _ in range(_ROUNDS):
             log_bound = np.zeros(len(y))
-            for s, far, square in zip(self._steps, analytic, squares, strict=True):
-                sampled = np.append(_between(s, y, square), 1.0)
+            for s, far, square in zip(self._steps, smooth, squares, strict=True):
+                near = np.append(_between(s, y, square), 1.0)
                 with np.errstate(divide="ignore"):
-                    log_bound += s.count * np.log(np.minimum(far, sampled))
+                    log_bound += s.count * np.log(np.minimum(far, near))
             kernel = np.hypot(t, y) * np.hypot(1 + t, y)
             # A node on the edge of two cells counts in both.
             place = (y - last) / step
@@ -227,27 +223,27 @@ class ErrorBar:
             share[-1] += np.exp(log_bound[-1]) / y[-1]
             total = float(np.sum(share))
             worst = np.flatnonzero(share[:-1] > 0.1 * enough / len(y))
-            if total < enough or len(worst) == 0 or len(y) + 3 * len(worst) > _MOST_POINTS:
+            enough_nodes = len(y) + 3 * len(worst) > _MOST_POINTS
+            # no more where narrower cells did not help
+            if total < enough or len(worst) == 0 or enough_nodes or total > 0.9 * before:
                 break
-            ends = np.union1d(worst, worst + 1)
-            if np.all(complete[ends]):
-                if total > 0.9 * before:
-                    break  # narrower cells did not help
-                before = total
-                ratio = (y[worst + 1] / y[worst])[:, None]
-                inner = (y[worst][:, None] * ratio ** (np.arange(1, 4) / 4)).ravel()
-                order = np.argsort(np.concatenate([y, inner]))
-                ends = np.flatnonzero(order >= len(y))
-                y = np.concatenate([y, inner])[order]
-                pad = ((0, 0), (0, len(inner)))
-                squares, analytic = np.pad(squares, pad)[:, order], np.pad(analytic, pad)[:, order]
-                complete = np.pad(complete, pad[1])[order]
-            else:
-                ends = ends[~complete[ends]]
-            squares[:, ends] = [self._square(s, y[ends]) for s in self._steps]
-            analytic[:, ends] = [bound.modulus(y[ends]) for bound in oscillation]
-            complete[ends] = True
+            before = total
+            ratio = (y[worst + 1] / y[worst])[:, None]
+            inner = (y[worst][:, None] * ratio ** (np.arange(1, 4) / 4)).ravel()
+            at = np.searchsorted(y, inner)
+            more = self._moduli(inner, sampled, oscillation)
+            squares, smooth = np.insert(np.stack([squares, smooth]), at, more, axis=2)
+            y = np.insert(y, at, inner)
         return total
+
+    def _moduli(
+        self, y: Array, sampled: float, oscillation: Sequence[OscillationBound]
+    ) -> tuple[Array, Array]:
+        """Bounds on `|M(t + iy)/M(t)|^2`, 1 beyond `sampled`, and on `|M/M(t)|` from `y` on."""
+        squares = np.ones((len(self._steps), len(y)))
+        near = y <= sampled
+        squares[:, near] = [self._square(s, y[near]) for s in self._steps]
+        return squares, np.array([bound.modulus(y) for bound in oscillation])
 
     def _square(self, s: _StepError, y: Array) -> Array:
         """Upper bound on `|M(t + iy)/M(t)|^2`."""
@@ -261,20 +257,17 @@ class ErrorBar:
         """
         self._chernoff = (1 + 1e-9) * self._chernoff
         for s in self._steps:
-            relative = np.where(self._tilts >= self._t, 0.0, min(s.log_m, 700.0))
+            relative = np.where(self._tilts >= self._t, 0.0, min(float(s.tilted.log_m[0]), 700.0))
             self._chernoff += s.count * np.exp(relative) * s.excess_error
 
     def bounds(self, epsilon: float) -> tuple[float, float]:
         """Lower and upper bound on `log delta(epsilon)`."""
         line = self._line
         eps = np.array([epsilon])
-        value, _ = line.log_delta(eps)
-        top = float(line.log_m[0]) - self._t * epsilon
-        known = float(line.known_aliases(eps, np.array([top]))[0][0])
-        total = np.exp(float(value[0]) - top) + known
-        phase = np.abs(line.phase[0]) + line.y[0] * epsilon + 10
-        phase = phase + np.abs(np.maximum(line.real[0], -700.0))  # nothing is left below
-        rounding = 8 * _UNIT * self._weight * float(np.sum(self._size * phase))
+        value, _, tops = line.sums(eps)
+        total, top = float(value[0]), float(tops[0])
+        known = float(line.known_aliases(eps, tops)[0][0])
+        rounding = 8 * _UNIT * (self._turned + self._turning * epsilon)
         spread = self._sampling_error + self._tail + rounding
         factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
         slop = 16 * _UNIT * known

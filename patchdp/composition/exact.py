@@ -18,7 +18,6 @@ import numpy.typing as npt
 from patchdp.composition.bands import Bands, first_epsilon
 from patchdp.composition.error_bars import ErrorBar
 from patchdp.composition.inversion import (
-    Composition,
     Line,
     Plan,
     compose,
@@ -52,6 +51,7 @@ _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
 _REFINEMENTS = (3.0, 4.0)  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _MOST_CANCELLED = 14.0  # logarithms; lines end where e^-34 of their peak is left
+_NEXT_TO_NOTHING = 1e-10  # the last step of Newton's method, in logarithms of delta
 _CLOSED_FORM = 1e-11  # relative accuracy of the closed form of one step
 _NOT_CONVERGED = (
     "the exact engine does not converge for so few effective participations; use method 'pld'"
@@ -209,7 +209,7 @@ def _epsilon_at(plans: Sequence[Plan], log_delta: Array, side: Side) -> Array:
     try:
         saddle = saddle_for_delta(plans, log_delta, side)
         line, done = _sample(plans, saddle, saddle.epsilon, side)
-        epsilon, good = _newton(line, saddle.epsilon, log_delta)
+        epsilon, good, _ = _newton(line, saddle.epsilon, log_delta)
         good &= done & saddle.found
     except ExactEngineError:  # too many nodes: the tilt reaches far beyond what matters
         pass
@@ -294,21 +294,22 @@ def _largest_reversed(profile: StepProfile) -> float:
     return max(found)
 
 
-def _newton(line: Line, start: Array, goal: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """The epsilon at which the sampled line has `log delta = goal`, and where it is trusted."""
+def _newton(line: Line, start: Array, goal: Array) -> tuple[Array, npt.NDArray[np.bool_], Array]:
+    """Where the sampled line has `log delta = goal`, whether it is trusted there, and the slope."""
     epsilon = np.array(start)
     furthest = 4.0 / line.t
     for _ in range(30):
         value, slope = line.log_delta(epsilon)
-        with np.errstate(invalid="ignore"):
-            step = np.clip(np.nan_to_num((value - goal) / slope), -furthest, furthest)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            step = (value - goal) / slope
+        step = np.clip(np.where(np.isnan(step), 0.0, step), -furthest, furthest)
         epsilon = epsilon - step
-        if np.all(np.abs(step) <= 1e-15 * np.abs(epsilon) + 1e-300):
+        # the next step would be the square of this one
+        if np.all(np.abs(step) * line.t < _NEXT_TO_NOTHING):
             break
-    value, _ = line.log_delta(epsilon)
     with np.errstate(invalid="ignore"):
         met = np.abs(value - goal) < 1e-9 * np.maximum(1.0, np.abs(goal))
-    return epsilon, met & (np.abs(epsilon - start) < furthest)
+    return epsilon, met & (np.abs(epsilon - start) < furthest), slope
 
 
 def _walk(plan: Plan, start: float, goal: float, side: Side) -> tuple[float, Saddle, Line]:
@@ -321,7 +322,7 @@ def _walk(plan: Plan, start: float, goal: float, side: Side) -> tuple[float, Sad
         _refuse_unless(saddle.found)
         line, done = _sample([plan], saddle, at, side)
         _refuse_unless(done)
-        solved, good = _newton(line, at, np.array([goal]))
+        solved, good, _ = _newton(line, at, np.array([goal]))
         if good[0] or (epsilon == 0.0 and line.log_delta(at)[0][0] <= goal):
             return max(float(solved[0]), 0.0), saddle, line
         value, slope = (float(v[0]) for v in line.log_delta(at))
@@ -426,15 +427,13 @@ def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
     return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
 
 
-def _fine_line(
-    phases: Plan, saddle: Saddle, side: Side, epsilon: Array, refinement: float
-) -> tuple[Composition, Line]:
+def _fine_line(phases: Plan, saddle: Saddle, side: Side, epsilon: Array, refinement: float) -> Line:
     """The line through a saddle on finer nodes, for an error bar."""
     tilt, farthest = saddle.composition.largest_tilt, saddle.composition.farthest
     fine = compose([phases], side, tilt, refinement=refinement, farthest=farthest)
     line, done = sample_line(fine, saddle.t, epsilon, most_nodes=_LINE_NODES)
     _refuse_unless(done)
-    return fine, line
+    return line
 
 
 def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, float]:
@@ -449,7 +448,7 @@ def _delta_bounds(phases: Plan, epsilon: float, side: Side) -> tuple[float, floa
         saddle = saddle_for_epsilon([phases], eps, side)
         _refuse_unless(saddle.found)
         for refinement in _REFINEMENTS:
-            bar = ErrorBar(*_fine_line(phases, saddle, side, eps, refinement))
+            bar = ErrorBar(_fine_line(phases, saddle, side, eps, refinement))
             lower, upper = bar.bounds(epsilon)
             if upper - lower < _WIDEST:
                 return lower, min(upper, 0.0)
@@ -488,14 +487,14 @@ def _bound_on_line(phases: Plan, goal: float, side: Side, upper: bool) -> float 
     _refuse_unless(saddle.found)
     epsilon = saddle.epsilon
     for refinement in _REFINEMENTS:
-        fine, line = _fine_line(phases, saddle, side, epsilon, refinement)
-        solved, good = _newton(line, epsilon, logs)
+        line = _fine_line(phases, saddle, side, epsilon, refinement)
+        solved, good, slopes = _newton(line, epsilon, logs)
         if not good[0]:
             moved, saddle, _ = _walk(phases, float(epsilon[0]), goal, side)
             solved = epsilon = np.array([moved])
-            fine, line = _fine_line(phases, saddle, side, epsilon, refinement)
-        slope = float(line.log_delta(solved)[1][0])
-        found = _rounded(ErrorBar(fine, line).bounds, slope, float(solved[0]), goal, upper)
+            line = _fine_line(phases, saddle, side, epsilon, refinement)
+            slopes = line.log_delta(solved)[1]
+        found = _rounded(ErrorBar(line).bounds, float(slopes[0]), float(solved[0]), goal, upper)
         if found is not None:
             return found
     return None

@@ -10,7 +10,9 @@ inequality: see `docs/theory.md`, "The exact engine".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -19,14 +21,16 @@ import numpy.typing as npt
 from patchdp.composition.loss_law import LossLaw, Side, cached_law, loss_laws, margin, widest_shift
 from patchdp.step import StepProfile
 
-__all__ = ["Composition", "Line", "TiltedLaw", "farthest_position", "log_kernel_peak"]
+__all__ = ["Composition", "Line", "TiltedLaw", "TiltedSum", "farthest_position", "log_kernel_peak"]
 
 Array = npt.NDArray[np.float64]
 Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
 
-_ALIASES = 8
+_ALIASES = 8  # that are looked at one by one
+_EACH_ALIAS = np.arange(1, _ALIASES + 1.0)
 _TARGET = -34.0  # log of the relative size of what the trapezoid rule may add
 _BUDGET = 3_000_000  # entries of one temporary array
+_NOTHING = 1e-23  # of the second moment: nodes below are left out of sums along the line
 
 
 def log_kernel_peak(t: Array) -> Array:
@@ -53,14 +57,6 @@ class Composition:
         tilts = np.broadcast_arrays(*(w.largest_tilt for w in self.laws))
         return np.asarray(np.min(np.stack(tilts), axis=0))
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Composition:
-        """Some of the rows."""
-        counts = [c if len(c) == 1 else c[rows] for c in self.counts]
-        farthest = self.farthest
-        if farthest is not None and len(farthest) > 1:
-            farthest = farthest[rows]
-        return Composition([law.take(rows) for law in self.laws], counts, farthest)
-
     def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
         """`K = sum T log M` and two derivatives at tilts of shape `(rows, k)`."""
         parts = [law.cumulants(t) for law in self.laws]
@@ -71,15 +67,62 @@ class Composition:
         k, k1, k2 = (np.asarray(sum(column)) for column in zip(*scaled, strict=True))
         return k, k1, k2
 
-    def log_characteristic(self, t: Array, coarse: Array, fine: Array) -> tuple[Array, Array]:
+    def log_mgf(self, t: Array) -> Array:
+        """`K` at tilts of shape `(rows, k)`."""
+        pairs = zip(self.counts, self.laws, strict=True)
+        return np.asarray(sum(c[:, None] * law.log_mgf(t) for c, law in pairs))
+
+    def under(self, t: Array) -> TiltedSum:
+        """The composition under tilts `t`, one per row."""
+        return TiltedSum([TiltedLaw(law, t) for law in self.laws], self.counts)
+
+
+class TiltedSum:
+    """A composition under a tilt, ready for its transform on the line `Re z = t`."""
+
+    def __init__(self, laws: Sequence[TiltedLaw], counts: Sequence[Array]) -> None:
+        self.laws, self.counts = list(laws), list(counts)
+
+    @property
+    def log_m(self) -> Array:
+        """`K(t)`, one entry per row."""
+        return np.asarray(sum(c * law.log_m for c, law in zip(self.counts, self.laws, strict=True)))
+
+    @property
+    def variance(self) -> Array:
+        """Of the tilted loss."""
+        pairs = zip(self.counts, self.laws, strict=True)
+        return np.asarray(sum(c * law.variance for c, law in pairs))
+
+    def log_characteristic(self, coarse: Array, fine: Array) -> tuple[Array, Array]:
         """Real and imaginary part of `sum T log(M(t + iy)/M(t))` at `y = coarse_i + fine_j`.
 
         `coarse` and `fine` have shapes `(rows, i)` and `(rows, j)`, the results `(rows, i * j)`.
         """
-        shape = (len(t), coarse.shape[1] * fine.shape[1])
+        rows, steps = coarse.shape
+        widest = max(law.loss.shape[1] for law in self.laws)
+        width = widest * max(steps, fine.shape[1])
+        if rows * width <= _BUDGET:
+            return self._log_characteristic(coarse, fine)
+        some_rows, some_steps = max(1, _BUDGET // width), min(steps, max(16, _BUDGET // widest))
+        reals, phases = [], []
+        for i in range(0, rows, some_rows):
+            chosen = np.arange(i, min(i + some_rows, rows))
+            counts = [c if len(c) == 1 else c[chosen] for c in self.counts]
+            part = TiltedSum([law.take(chosen) for law in self.laws], counts)
+            pieces = [
+                part._log_characteristic(coarse[chosen, j : j + some_steps], fine[chosen])
+                for j in range(0, steps, some_steps)
+            ]
+            reals.append(np.concatenate([real for real, _ in pieces], axis=1))
+            phases.append(np.concatenate([phase for _, phase in pieces], axis=1))
+        return np.concatenate(reals), np.concatenate(phases)
+
+    def _log_characteristic(self, coarse: Array, fine: Array) -> tuple[Array, Array]:
+        shape = (len(coarse), coarse.shape[1] * fine.shape[1])
         real, phase = np.zeros(shape), np.zeros(shape)
         for law, count in zip(self.laws, self.counts, strict=True):
-            drop, turn = TiltedLaw(law, t).characteristic(coarse, fine)
+            drop, turn = law.characteristic(coarse, fine)
             with np.errstate(divide="ignore"):
                 size = np.log1p(np.maximum(drop * (drop - 2) + turn * turn, -1.0))
             real += 0.5 * count[:, None] * size
@@ -88,27 +131,44 @@ class Composition:
 
 
 class TiltedLaw:
-    """A law under a tilt, ready for its transform on the line `Re z = t`."""
+    """A law under a tilt `t`: masses relative to `M(t)`, one row per tilt.
+
+    `log_m`, `mean` and `variance` are those of the tilted loss; `even` and `odd` the sum and the
+    difference of the masses at `loss` and `-loss` for the symmetric law, both the mass otherwise;
+    `kept` the nodes that are not nothing (of one row; all of several).
+    """
 
     def __init__(self, law: LossLaw, t: Array) -> None:
-        tilted, scale = law.tilted(t)
-        excess, first, _, own = law.excess(t[:, None])
-        # Both are scaled, not necessarily alike: bring them to the scale of `tilted`.
-        same = np.exp(own - scale[:, None])
-        self._total, self._first = (np.exp(-own) + excess) * same, first * same
-        self._folded = law.folded
-        loss = law.loss
+        self.law, self.t = law, t
+        self.log_m, self.mean, self.variance = (v[:, 0] for v in law.cumulants(t[:, None]))
+        nodes = law.loss.shape[1] // 2 if law.folded else law.loss.shape[1]
+        self.loss = law.loss[:, :nodes]
+        mass = np.exp(law.log_mass[:, :nodes] + t[:, None] * self.loss - self.log_m[:, None])
         if law.folded:
-            half = loss.shape[1] // 2
-            loss, up = loss[:, :half], tilted[:, :half]
-            even = up + tilted[:, half:]
-            odd = -up * np.expm1(-(2 * t[:, None] + 1) * loss)
+            fall = np.expm1(-(2 * t[:, None] + 1) * self.loss)
+            self.even, self.odd = mass * (2 + fall), -mass * fall
         else:
-            even = odd = tilted
-        if len(tilted) == 1:
-            keep = _relevant(loss[0], even[0])
-            loss, even, odd = loss[:, keep], even[:, keep], odd[:, keep]
-        self._loss, self._even, self._odd = loss, even, odd
+            self.even = self.odd = mass
+        self.kept: slice | npt.NDArray[np.bool_] = slice(None)
+        if len(mass) == 1:
+            second = (self.even * np.square(self.loss))[0]
+            self.kept = second > _NOTHING * np.sum(second)
+
+    @cached_property
+    def _nodes(self) -> tuple[Array, ...]:
+        """Those that are kept."""
+        return tuple(v[:, self.kept] for v in (self.loss, self.even, self.odd))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> TiltedLaw:
+        """Some of the rows."""
+        if len(self.t) == 1:
+            return self
+        part = copy(self)
+        part.__dict__.pop("_nodes", None)
+        for name in ("t", "log_m", "mean", "variance", "even", "odd"):
+            setattr(part, name, getattr(self, name)[rows])
+        part.loss = self.loss if len(self.loss) == 1 else self.loss[rows]
+        return part
 
     def characteristic(self, coarse: Array, fine: Array) -> tuple[Array, Array]:
         """`1 - Re` and `Im` of `M(t + iy)/M(t)`, each accurate relative to its own size.
@@ -116,9 +176,9 @@ class TiltedLaw:
         `e^{i(a+b)} - 1 = (e^{ia} - 1)(e^{ib} - 1) + (e^{ia} - 1) + (e^{ib} - 1)` turns the sums
         over the loss into matrix products.
         """
-        even, odd = self._even, self._odd
-        drop_a, sine_a, turn_a = _turn(self._loss, coarse, self._folded)
-        drop_b, sine_b, turn_b = _turn(self._loss, fine, self._folded)
+        (loss, even, odd), folded = self._nodes, self.law.folded
+        drop_a, sine_a, turn_a = _turn(loss, coarse, folded)
+        drop_b, sine_b, turn_b = _turn(loss, fine, folded)
         weight_a, odd_a = drop_a * even[:, None, :], sine_a * odd[:, None, :]
         swap = (0, 2, 1)
         drop_bt, sine_bt = drop_b.transpose(swap), sine_b.transpose(swap)
@@ -126,10 +186,10 @@ class TiltedLaw:
         drop += np.sum(weight_a, axis=-1)[:, :, None] + (drop_b @ even[:, :, None]).transpose(swap)
         turn = -(odd_a @ drop_bt) - (drop_a * odd[:, None, :]) @ sine_bt
         turn += (turn_a @ odd[:, :, None]) + (turn_b @ odd[:, :, None]).transpose(swap)
-        if not self._folded:
-            turn += (coarse[:, :, None] + fine[:, None, :]) * self._first[:, :, None]
+        if not folded:
+            turn += (coarse[:, :, None] + fine[:, None, :]) * self.mean[:, None, None]
         shape = (len(even), coarse.shape[1] * fine.shape[1])
-        return drop.reshape(shape) / self._total, turn.reshape(shape) / self._total
+        return drop.reshape(shape), turn.reshape(shape)
 
 
 def _turn(loss: Array, y: Array, folded: bool) -> tuple[Array, Array, Array]:
@@ -146,11 +206,6 @@ def _turn(loss: Array, y: Array, folded: bool) -> tuple[Array, Array, Array]:
     return drop, full, np.where(np.abs(angle) < 0.4, _sine_defect(angle), full - angle)
 
 
-def _relevant(loss: Array, mass: Array) -> npt.NDArray[np.bool_]:
-    second = mass * np.square(loss)
-    return np.asarray(second > 1e-23 * np.sum(second))
-
-
 def _sine_defect(u: Array) -> Array:
     """`sin(u) - u` for small `u`."""
     v = u * u
@@ -162,11 +217,12 @@ def _sine_defect(u: Array) -> Array:
 class Line:
     """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
 
-    All arrays have one row per target: `t`, `log_m` (the `K(t)`), `period` and `chosen_for` (that
-    epsilon) of shape `(rows,)`; `y`, `real`, `phase` of shape `(rows, nodes)`; `tilts`,
-    increasing, and `chernoff` (`K` there) bound the aliases.
+    `tilted` is the composition. All arrays have one row per target: `t`, `log_m` (the `K(t)`),
+    `period` and `chosen_for` (that epsilon) of shape `(rows,)`; `y`, `real`, `phase` of shape
+    `(rows, nodes)`; `tilts`, increasing, and `chernoff` (`K` there) bound the aliases.
     """
 
+    tilted: TiltedSum
     t: Array
     log_m: Array
     period: Array
@@ -177,101 +233,83 @@ class Line:
     real: Array
     phase: Array
 
+    @cached_property
+    def _wave(self) -> npt.NDArray[np.complex128]:
+        """What `e^{-iy eps}` is multiplied with in the sum."""
+        z = self.t[:, None] + 1j * self.y
+        wave = np.exp(self.real + 1j * self.phase) * (2 / self.period[:, None]) / (z * (1 + z))
+        wave[:, 0] *= 0.5
+        return np.asarray(wave)
+
+    def sums(self, epsilon: Array) -> tuple[Array, Array, Array]:
+        """The rule and its derivative in units of `e^top`, aliases included; and `top`."""
+        wave = self._wave * np.exp(-1j * (self.y * epsilon[:, None]))
+        value = np.sum(wave.real, axis=-1)
+        slope = np.sum(self.y * wave.imag, axis=-1) - self.t * value
+        return value, slope, self.log_m - self.t * epsilon
+
     def log_delta(self, epsilon: Array) -> tuple[Array, Array]:
         """`log delta` and its derivative at `epsilon`, shape `(rows,)`."""
-        t = self.t[:, None]
-        y = self.y
-        wave = np.exp(self.real + 1j * (self.phase - y * epsilon[:, None]))
-        wave[:, 0] *= 0.5
-        slope = np.sum((wave / (1 + t + 1j * y)).real, axis=-1) * 2 / self.period
-        value = np.sum((wave / ((t + 1j * y) * (1 + t + 1j * y))).real, axis=-1) * 2 / self.period
-        top = self.log_m - self.t * epsilon
+        value, slope, top = self.sums(epsilon)
         known, known_slope = self.known_aliases(epsilon, top)
-        value, slope = value - known, -slope - known_slope
+        value, slope = value - known, slope - known_slope
         with np.errstate(divide="ignore", invalid="ignore"):
             return top + np.log(np.maximum(value, 0.0)), slope / value
 
     def known_aliases(self, epsilon: Array, top: Array) -> tuple[Array, Array]:
         """The part `1 - e^v` of the aliases at `v = epsilon - k D < 0`, in units of `e^top`."""
-        k = np.arange(1, _ALIASES + 1.0)
-        shift = k * self.period[:, None]
-        v = epsilon[:, None] - shift
+        shift = self.period[:, None] * _EACH_ALIAS
+        v = np.minimum(epsilon[:, None] - shift, 0.0)
         size = np.exp(np.minimum(-shift * self.t[:, None] - top[:, None], 600.0))
-        level = np.where(v < 0, -np.expm1(np.minimum(v, 0.0)), 0.0)
-        fall = np.where(v < 0, -np.exp(np.minimum(v, 0.0)), 0.0)
-        return np.sum(size * level, axis=-1), np.sum(size * fall, axis=-1)
+        fall = np.expm1(v)
+        return -np.sum(size * fall, axis=-1), -np.sum(size * (1 + fall) * (v < 0), axis=-1)
 
 
 def sample_line(
     composition: Composition, t: Array, epsilon: Array, *, most_nodes: int
 ) -> tuple[Line, npt.NDArray[np.bool_]]:
     """Sample the integrand at tilt `t` for targets near `epsilon`; also which rows decayed."""
-    log_m, _, curvature = (a[:, 0] for a in composition.cumulants(t[:, None]))
-    deviation = np.sqrt(np.maximum(curvature, 1e-300))
+    tilted = composition.under(t)
+    log_m, deviation = tilted.log_m, np.sqrt(np.maximum(tilted.variance, 1e-300))
     tilts = chernoff_tilts(composition, t, deviation)
-    chernoff = composition.cumulants(tilts)[0]
+    chernoff = composition.log_mgf(tilts)
     period, faithful = choose_period(tilts, chernoff, t, epsilon, log_m, deviation)
     step = 2 * np.pi / period
-    count = int(np.clip(np.max(np.ceil(8.7 / (deviation * step))), 16, 512))
+    count = int(np.clip(np.max(np.ceil(20 / (deviation * step))), 16, 1024))
     ys, reals, phases = [], [], []
     start = 0
     while True:
-        fine_count = int(np.ceil(np.sqrt(count)))
-        coarse_count = -(-count // fine_count)
-        coarse = step[:, None] * (start + fine_count * np.arange(coarse_count))
-        fine = step[:, None] * np.arange(fine_count)
-        real, phase = _in_chunks(composition, t, coarse, fine)
-        count = coarse_count * fine_count
-        y = step[:, None] * np.arange(start, start + count)
+        y, real, phase = _nodes(tilted, step[:, None], start, count)
         ys.append(y)
         reals.append(real)
         phases.append(phase)
+        count = y.shape[1]
         start += count
         size = real - np.log(np.hypot(t[:, None], y) / t[:, None])
         size -= np.log(np.hypot(1 + t[:, None], y) / (1 + t[:, None]))
         done = np.max(size[:, -max(count // 4, 4) :], axis=-1) < _TARGET
         if np.all(done | ~faithful) or 2 * start > most_nodes:
             break
-        count = max(start // 2, count) if len(ys) < 4 else start
+        count = start
     sampled = (np.concatenate(a, axis=1) for a in (ys, reals, phases))
-    line = Line(t, log_m, period, epsilon, tilts, chernoff, *sampled)
+    line = Line(tilted, t, log_m, period, epsilon, tilts, chernoff, *sampled)
     return line, done & faithful
 
 
 def resample(composition: Composition, line: Line, *, nodes: int) -> Line:
     """The same line at its first `nodes` nodes, from another quadrature of the same laws."""
-    count = nodes
+    tilted = composition.under(line.t)
+    y, real, phase = _nodes(tilted, line.y[:, 1:2], 0, nodes)
+    return replace(line, tilted=tilted, log_m=tilted.log_m, y=y, real=real, phase=phase)
+
+
+def _nodes(tilted: TiltedSum, step: Array, start: int, count: int) -> tuple[Array, Array, Array]:
+    """`count` nodes or a few more from `start` on, and the logarithm of the integrand there."""
     fine_count = int(np.ceil(np.sqrt(count)))
     coarse_count = -(-count // fine_count)
-    step = line.y[:, 1:2]
-    coarse = step * (fine_count * np.arange(coarse_count))
-    real, phase = _in_chunks(composition, line.t, coarse, step * np.arange(fine_count))
-    log_m = composition.cumulants(line.t[:, None])[0][:, 0]
-    y = step * np.arange(coarse_count * fine_count)
-    return replace(line, log_m=log_m, y=y, real=real, phase=phase)
-
-
-def _in_chunks(
-    composition: Composition, t: Array, coarse: Array, fine: Array
-) -> tuple[Array, Array]:
-    widest = max(law.loss.shape[1] for law in composition.laws)
-    rows, steps = coarse.shape
-    width = max(steps, fine.shape[1])
-    if rows * width * widest <= _BUDGET:
-        return composition.log_characteristic(t, coarse, fine)
-    some_rows = max(1, _BUDGET // (width * widest))
-    some_steps = min(steps, max(16, _BUDGET // widest))
-    reals, phases = [], []
-    for i in range(0, rows, some_rows):
-        chosen = np.arange(i, min(i + some_rows, rows))
-        part = composition.take(chosen)
-        pieces = [
-            part.log_characteristic(t[chosen], coarse[chosen, j : j + some_steps], fine[chosen])
-            for j in range(0, steps, some_steps)
-        ]
-        reals.append(np.concatenate([real for real, _ in pieces], axis=1))
-        phases.append(np.concatenate([phase for _, phase in pieces], axis=1))
-    return np.concatenate(reals), np.concatenate(phases)
+    coarse = step * (start + fine_count * np.arange(coarse_count))
+    real, phase = tilted.log_characteristic(coarse, step * np.arange(fine_count))
+    return step * np.arange(start, start + coarse_count * fine_count), real, phase
 
 
 def choose_period(
@@ -280,7 +318,7 @@ def choose_period(
     """The smallest period on a ladder whose aliases are small enough, and where there is one."""
     shortest = 6 * deviation
     longest = np.maximum(250 * deviation, 2 * np.maximum(epsilon, 0.0) + 80 / t)
-    ladder = np.geomspace(shortest, longest, 44, axis=1)
+    ladder = np.geomspace(shortest, longest, 28, axis=1)
     log_size = np.log(t) + np.log1p(t)  # delta is about e^{K - t eps} / (t (1 + t) deviation)
     log_delta = log_m - t * epsilon - log_size - np.log1p(deviation)
     errors = alias_bound(tilts, chernoff, t, epsilon, ladder)
@@ -304,27 +342,20 @@ def alias_bound(tilts: Array, chernoff: Array, t: Array, epsilon: Array, period:
     `tilts`, `chernoff` (`K` there) have shape `(rows, k)`, `period` `(rows, m)`; the result has
     the shape of `period`.
     """
-    base = chernoff + log_kernel_peak(tilts)
-
-    def log_tail(v: Array) -> Array:
-        """Log of Chernoff's bound on `delta(v)`, shape of `v`."""
-        bound = np.min(base[:, None, :] - tilts[:, None, :] * v[..., None], axis=-1)
-        return np.asarray(np.minimum(bound, 0.0))
-
-    at, eps = t[:, None], epsilon[:, None]
-    terms = []
-    gap = tilts[:, None, :] - at[..., None]
-    right = base[:, None, :] - tilts[:, None, :] * (eps + period)[..., None]
-    right = right + at[..., None] * period[..., None]
+    base = (chernoff + log_kernel_peak(tilts))[:, None, :]
+    s, at, eps = tilts[:, None, :], t[:, None], epsilon[:, None]
+    gap = s - at[..., None]
+    right = base - s * (eps + period)[..., None] + (at * period)[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = np.log(-np.expm1(-np.maximum(gap, 0.0) * period[..., None]))
-        terms.append(np.min(np.where(gap > 0, right - shrink, np.inf), axis=-1))
-    for k in range(1, _ALIASES + 1):
-        v = eps - k * period
-        terms.append(-k * period * at + np.minimum(v, 0.0) + log_tail(np.abs(v)))
-    rest = -(_ALIASES + 1) * period * at
-    terms.append(rest - np.log(-np.expm1(-period * at)))
-    return np.asarray(np.logaddexp.reduce(np.stack(terms), axis=0))
+        above = np.min(np.where(gap > 0, right - shrink, np.inf), axis=-1)
+    shift = period[..., None] * _EACH_ALIAS
+    v = eps[..., None] - shift
+    tail = np.min(base[:, None] - s[:, None] * np.abs(v)[..., None], axis=-1)
+    below = -shift * at[..., None] + np.minimum(v, 0.0) + np.minimum(tail, 0.0)
+    rest = -(_ALIASES + 1) * period * at - np.log(-np.expm1(-period * at))
+    terms = np.concatenate([below, above[..., None], rest[..., None]], axis=-1)
+    return np.asarray(np.logaddexp.reduce(terms, axis=-1))
 
 
 def farthest_position(plans: Sequence[Plan], log_delta: Array) -> Array:

@@ -166,21 +166,6 @@ class LossLaw:
                 total += weight * float(np.dot(weights, tails))
         return 1.001 * total
 
-    def take(self, rows: npt.NDArray[np.intp]) -> LossLaw:
-        """The laws of some rows."""
-        if len(self.loss) == 1:
-            return self
-        fields = ("loss", "log_mass", "position", "half_width", "reach", "shift")
-        profiles = tuple(self.profiles[i] for i in rows)
-        arrays = {f: getattr(self, f)[rows] for f in fields}
-        return LossLaw(**arrays, profiles=profiles, side=self.side, cut=self.cut)
-
-    def tilted(self, t: Array) -> tuple[Array, Array]:
-        """`mass e^{t loss - scale}` at the nodes and `scale >= 0`; `t` of shape `(rows,)`."""
-        power = self.log_mass + t[:, None] * self.loss
-        scale = np.maximum(np.max(power, axis=-1), 0.0)
-        return np.exp(power - scale[:, None]), scale
-
     @cached_property
     def _bend(self) -> Array:
         """`E[q(-L)]`, one entry per row."""
@@ -192,7 +177,7 @@ class LossLaw:
 
     def excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
         """`(M - 1, M', M'') e^{-scale}` and `scale` at tilts `t` of shape `(rows, k)`."""
-        if self.folded and (np.max(t) + 0.5) * self._largest_loss < 600.0:
+        if self._mild(t):
             return self._folded_excess(t)
         loss, log_mass = self.loss[:, None, :], self.log_mass[:, None, :]
         power = t[..., None] * loss
@@ -210,6 +195,10 @@ class LossLaw:
         first = np.sum(slope * loss, axis=-1) + rest
         return excess, first, np.sum(tilted * np.square(loss), axis=-1), scale
 
+    def _mild(self, t: Array) -> bool:
+        """Whether the law is symmetric and `e^{(t + 1/2) L}` no overflow."""
+        return self.folded and bool((np.max(t) + 0.5) * self._largest_loss < 600.0)
+
     @cached_property
     def _largest_loss(self) -> float:
         return float(np.max(self.loss)) + 1e-300
@@ -220,21 +209,38 @@ class LossLaw:
         half = self.loss.shape[1] // 2
         return np.exp(0.5 * (self.log_mass[:, :half] + self.log_mass[:, half:]))[:, None, :]
 
+    @cached_property
+    def _half_rise(self) -> Array:
+        """`e^{L/2} - 1` at the nodes of one half."""
+        half = self.loss.shape[1] // 2
+        return np.expm1(0.5 * self.loss[:, None, :half])
+
+    def _sinhs(self, t: Array) -> tuple[Array, ...]:
+        """`e^{tL/2} - 1`, `e^{(t+1)L/2} - 1`, and twice the hyperbolic sines of the exponents."""
+        rise = self._half_rise
+        up = np.expm1(0.5 * t[..., None] * self.loss[:, None, : rise.shape[2]])
+        above = up + rise + up * rise
+        return up, above, up + up / (1 + up), above + above / (1 + above)
+
     def _folded_excess(self, t: Array) -> tuple[Array, Array, Array, Array]:
         # (e^{tL} - 1) P + (e^{-tL} - 1) Q = 4 sqrt(PQ) sinh(tL/2) sinh((t+1)L/2)
-        loss = self.loss[:, None, : self.loss.shape[1] // 2]
-        up = np.expm1(0.5 * t[..., None] * loss)
-        rise = np.expm1(0.5 * loss)
-        above = up + rise + up * rise
-        sinh_low, sinh_high = up + up / (1 + up), above + above / (1 + above)
+        up, above, sinh_low, sinh_high = self._sinhs(t)
         grow = (1 + up) * (1 + above)
         weight = self._geometric_mass
         full = up + above + up * above
+        loss = self.loss[:, None, : weight.shape[2]]
         weighted = weight * loss
         excess = np.sum(weight * sinh_low * sinh_high, axis=-1)
         first = np.sum(weighted * (full + full / grow), axis=-1)
         second = np.sum(weighted * loss * (grow + 1 / grow), axis=-1)
         return excess, first, second, np.zeros_like(excess)
+
+    def log_mgf(self, t: Array) -> Array:
+        """`log M` at tilts `t` of shape `(rows, k)`."""
+        if not self._mild(t):
+            return self.cumulants(t)[0]
+        _, _, sinh_low, sinh_high = self._sinhs(t)
+        return np.asarray(np.log1p(np.sum(self._geometric_mass * sinh_low * sinh_high, axis=-1)))
 
     def cumulants(self, t: Array) -> tuple[Array, Array, Array]:
         """`log M`, its first and second derivative at tilts `t` of shape `(rows, k)`."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from patchdp.composition.inversion import TiltedLaw
 from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights
 from patchdp.step import MixturePair
 
@@ -77,7 +78,7 @@ class Remainder:
         return float(np.sum(np.exp(np.min(self.masses, axis=0))))
 
 
-def quadrature_remainders(law: LossLaw, t: float, log_m: float, highest: float) -> Remainder:
+def quadrature_remainders(tilted: TiltedLaw, highest: float) -> Remainder:
     """Remainders of the Gauss-Legendre panels of a one-row law, relative to `M(t) = e^log_m`.
 
     They hold at `t` and, for the excess, at every tilt up to `highest >= t`: the bounds on the
@@ -87,6 +88,7 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float, highest: float) 
     the ends and semi-axes `H (rho +- 1/rho)/2` is integrated by `n` nodes up to
     `8 H B rho^{-2n}/(1 - rho^{-2})`.
     """
+    law, log_m = tilted.law, float(tilted.log_m[0])
     half, mu = float(law.half_width[0]), widest_mean(law)
     reach = float(law.reach[0])
     spacing = half / _PER_HALF
@@ -97,56 +99,45 @@ def quadrature_remainders(law: LossLaw, t: float, log_m: float, highest: float) 
         start + spacing * np.arange(-pad, 2 * _PER_HALF * panels + pad + 1), dtype=np.float64
     )
     centres = np.asarray(pad + _PER_HALF * (2 * np.arange(panels) + 1))
-    weights = _panel_weights(law, t, log_m)
-    t = highest
-    parts = [_Grid(pair, weight, law, t, x) for weight, pair in law.profiles[0].parts]
-    moments, masses, growths = [], [], []
-    for rho in _ELLIPSES:
-        a = 0.5 * half * (rho - 1 / rho)
-        theta = mu * a
-        if theta > _STEEPEST:
-            continue
-        points = 2 * int(np.ceil(_PER_HALF * 0.5 * (rho + 1 / rho)) + 1) + 1
-        factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
-        factor += 0.5 * a * a - log_m
-        moment, mass, growth = [], [], []
-        for part in parts:
-            turn = a * part.slope(np.asarray(a), np.asarray(theta))
-            bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
-            steep = np.abs(x) + 3 * mu + t * np.minimum(turn * bend / a, 2 * mu)
-            level = factor + part.log_density + 0.5 * spacing * (steep + 2 * (3 * mu + 1 / a))
-            level = level + (t + 1) * np.minimum(turn * bend, -np.log(np.cos(theta)))
-            squared = level + 2 * np.log(np.abs(part.loss) + turn)
-            turn = np.minimum(turn * bend, 2 * theta)
-            moment.append(ndimage.maximum_filter1d(squared, points)[centres])
-            mass.append(ndimage.maximum_filter1d(level, points)[centres])
-            growth.append(ndimage.maximum_filter1d(turn, points)[centres])
-            # What lies beyond the nodes: the log-density falls at least at rate `fall`.
-            for edge in [-1 - pad] if law.folded else [-1 - pad, pad]:
-                size = float(np.abs(part.loss[edge]))
-                fall = reach - mu * (1 + 2 * max(t, 1.0)) - min(4 * mu + 2 / reach, 4 * mu / size)
-                rest = float(part.log_density[edge]) - log_m
-                beyond = rest - np.log(fall) if fall > 0.1 else np.inf
-                beyond = -np.inf if law.cut else beyond  # that mass sits at loss 0
-                moment.append(np.array([beyond + 2 * np.log(size)]))
-                mass.append(np.array([beyond]))
-                growth.append(np.zeros(1))
-        moments.append(np.concatenate(moment))
-        masses.append(np.concatenate(mass))
-        growths.append(np.concatenate(growth))
-    beyond_panels = len(moments[0]) // len(parts) - weights.shape[1]
-    weights = np.pad(weights, ((0, 0), (0, beyond_panels)), constant_values=np.inf).ravel()
-    return Remainder(t, np.stack(moments), np.stack(masses), np.stack(growths), weights)
-
-
-def _panel_weights(law: LossLaw, t: float, log_m: float) -> Array:
-    """Upper bounds on the masses of the panels, one row per part."""
-    tilted, scale = law.tilted(np.array([t]))
-    mass = tilted[0] * np.exp(scale[0] - log_m)
-    half = len(mass) // 2
-    mass = mass[:half] + mass[half:] if law.folded else mass
-    parts = len(law.profiles[0].parts)
-    return np.asarray(1.1 * np.sum(mass.reshape(parts, -1, NODES_PER_PANEL), axis=2) + 1e-300)
+    # one row per ellipse
+    rho = np.array(_ELLIPSES)[:, None]
+    rho = rho[mu * 0.5 * half * (rho - 1 / rho) <= _STEEPEST][:, None]
+    a = 0.5 * half * (rho - 1 / rho)
+    theta = mu * a
+    points = 2 * np.ceil(_PER_HALF * 0.5 * (rho + 1 / rho) + 1).astype(int) + 1
+    factor = np.log(8 * half) - 2 * NODES_PER_PANEL * np.log(rho) - np.log1p(-1 / rho**2)
+    factor = factor + 0.5 * a * a - log_m
+    bend = np.exp(spacing * (4 * mu + 1 / a))  # the slope between grid points
+    found = []
+    for weight, pair in law.profiles[0].parts:
+        part = _Grid(pair, weight, law, highest, x)
+        size = np.abs(part.loss)
+        turn = a * part.slope(a, theta)
+        steep = np.abs(x) + 3 * mu + highest * np.minimum(turn * bend / a, 2 * mu)
+        level = factor + part.log_density + 0.5 * spacing * (steep + 2 * (3 * mu + 1 / a))
+        level = level + (highest + 1) * np.minimum(turn * bend, -np.log(np.cos(theta)))
+        squared = level + 2 * np.log(size + turn)
+        values = np.stack([squared, level, np.minimum(turn * bend, 2 * theta)], axis=1)
+        maxima = [
+            ndimage.maximum_filter1d(value, int(count), axis=1)[:, centres]
+            for value, count in zip(values, points[:, 0], strict=True)
+        ]
+        found.append(np.stack(maxima))
+        # What lies beyond the nodes: the log-density falls at least at rate `fall`.
+        for edge in [-1 - pad] if law.folded else [-1 - pad, pad]:
+            at = float(size[edge])
+            fall = reach - mu * (1 + 2 * max(highest, 1.0)) - min(4 * mu + 2 / reach, 4 * mu / at)
+            rest = float(part.log_density[edge]) - log_m
+            beyond = rest - np.log(fall) if fall > 0.1 else np.inf
+            beyond = -np.inf if law.cut else beyond  # that mass sits at loss 0
+            column = np.array([beyond + 2 * np.log(at), beyond, 0.0])
+            found.append(np.broadcast_to(column[:, None], (len(rho), 3, 1)))
+    moments, masses, growths = np.moveaxis(np.concatenate(found, axis=2), 1, 0)
+    # upper bounds on the masses of the panels
+    mass = np.sum(tilted.even.reshape(len(law.profiles[0].parts), -1, NODES_PER_PANEL), axis=2)
+    weights = np.full((len(mass), moments.shape[1] // len(mass)), np.inf)
+    weights[:, :panels] = 1.1 * mass + 1e-300
+    return Remainder(highest, moments, masses, growths, weights.ravel())
 
 
 class SlopeBound:
@@ -188,10 +179,11 @@ class _Grid(SlopeBound):
         self.log_density = log_density + np.log(weight)
 
 
-def turning(pair: MixturePair, x: Array, a: float) -> Array:
+def turning(pair: MixturePair, x: Array, a: float | Array) -> Array:
     """A lower bound on `Im L(x + ia)`, from `Im(P conj Q)/(P Q)`, dropping terms of either sign.
 
-    Valid for `x >= 0`, and on the whole line where no mean of `Q` exceeds a shift in size.
+    `x` of shape `(n,)`, `a` a number or of shape `(m, 1)`. Valid for `x >= 0`, and on the whole
+    line where no mean of `Q` exceeds a shift in size.
     """
     at = x[:, None]
     p_w, p_m = np.array(pair.p_weights), np.array(pair.p_means)
@@ -202,7 +194,7 @@ def turning(pair: MixturePair, x: Array, a: float) -> Array:
 
     log_p = np.logaddexp.reduce(logs(p_w, p_m), axis=1)
     log_q = np.logaddexp.reduce(logs(q_w, q_m), axis=1)
-    total = np.zeros_like(x)
+    total = np.zeros(np.broadcast_shapes(x.shape, np.shape(a)))
     parts_q = logs(q_w, q_m)
     for gain, shift in zip(pair.gains, pair.shifts, strict=True):
         rest = np.log(gain) - 0.5 * shift**2 - log_p - log_q
@@ -220,58 +212,53 @@ class OscillationBound:
     `B` decreases in `y`: the integral right of the cut, moved up by `a`, and the vertical piece.
     """
 
-    def __init__(self, law: LossLaw, t: float, log_m: float, mass_error: float) -> None:
-        tilted, scale = law.tilted(np.array([t]))
-        mass = tilted[0] * np.exp(scale[0] - log_m)
-        count = len(mass) // 2 if law.folded else len(mass)
-        self._mass = mass[:count] + mass[count:] if law.folded else mass
+    def __init__(self, tilted: TiltedLaw, mass_error: float) -> None:
+        law, t, self._mass_error = tilted.law, float(tilted.t[0]), mass_error
         parts = [pair for _, pair in law.profiles[0].parts]
         mu = widest_mean(law)
         if not law.folded and any(s < -m for p in parts for s in p.shifts for m in p.q_means):
             raise ValueError("one direction of the pair needs shifts as large as the means of Q")
-        per_part = count // len(parts)
+        mass = tilted.even[0]
+        count = len(mass)
         x = law.position[0, :count]
-        half = float(law.half_width[0])
-        width = np.tile(gauss_weights * half, count // NODES_PER_PANEL)
+        width = np.tile(gauss_weights * float(law.half_width[0]), count // NODES_PER_PANEL)
         # Suffix masses at panel edges, part by part
-        shape = (len(parts), -1, NODES_PER_PANEL)
-        panel_mass = np.sum(self._mass.reshape(shape), axis=2)
-        self._suffix = np.cumsum(panel_mass[:, ::-1], axis=1)[:, ::-1]
-        self._shape = shape
-        self._mass_error = mass_error
-        pieces = [(pair, x[i * per_part : (i + 1) * per_part]) for i, pair in enumerate(parts)]
-        slopes = [SlopeBound(pair, at) for pair, at in pieces]
-        self._cuts = []
-        for scaled, cap in ((0.5, 0.8), (1.2, 1.8)):
-            a = min(scaled / mu, cap)
-            theta = np.asarray(mu * a)
-            slope = np.concatenate([bound.slope(np.asarray(a), theta) for bound in slopes])
-            slope = np.minimum(slope * np.exp(width * (4 * mu + 1 / a)), 2 * mu / np.cos(theta))
-            # |P e^{zL}| grows by e^{t (Re L(x + ia) - L(x))} at most, and by e^{a^2/2}
-            rise = t * np.minimum(a * slope, -np.log(np.cos(theta)))
-            rise += (np.abs(x) + width + mu + t * np.minimum(slope, 2 * mu)) * width
-            widened = (self._mass + 1e-300) * np.exp(np.where(rise < 300, rise, np.inf))
-            rate = np.concatenate([turning(pair, at, a) for pair, at in pieces])
-            rate *= np.exp(-3 * mu * width)
-            density = (widened / width).reshape(shape)
-            last = float(np.sum(density[:, -1, -1]))
-            lift = float(np.exp(0.5 * a * a))
-            self._cuts.append((a, lift, rate, widened, density[:, :, 0], last))
+        self._shape = shape = (len(parts), -1, NODES_PER_PANEL)
+        self._suffix = _from_the_right(np.sum(mass.reshape(shape), axis=2))
+        pieces = list(zip(parts, x.reshape(len(parts), -1), strict=True))
+        # one row per height `a` of the moved contour
+        a = np.minimum(np.array([[0.5], [1.2]]) / mu, np.array([[0.8], [1.8]]))
+        theta = mu * a
+        slope = np.concatenate([SlopeBound(*piece).slope(a, theta) for piece in pieces], axis=1)
+        slope = np.minimum(slope * np.exp(width * (4 * mu + 1 / a)), 2 * mu / np.cos(theta))
+        # |P e^{zL}| grows by e^{t (Re L(x + ia) - L(x))} at most, and by e^{a^2/2}
+        rise = t * np.minimum(a * slope, -np.log(np.cos(theta)))
+        rise += (np.abs(x) + width + mu + t * np.minimum(slope, 2 * mu)) * width
+        self._log_mass = np.log(mass + 1e-300) + np.where(rise < 300, rise, np.inf)
+        self._rate = np.concatenate([turning(*piece, a) for piece in pieces], axis=1)
+        self._rate *= np.exp(-3 * mu * width)
+        with np.errstate(over="ignore"):
+            density = np.exp(self._log_mass - np.log(width)).reshape(len(a), *shape)
+        self._first, self._first_rate = density[..., 0], self._rate.reshape(density.shape)[..., 0]
+        self._a, self._lift = a, np.exp(0.5 * a * a)
+        self._beyond = np.sum(density[:, :, -1, -1], axis=1) * ((a + 1) * self._lift)[:, 0]
 
     def modulus(self, y: Array) -> Array:
         """An upper bound on `|M(t + iy')|/M(t)` for all `y' >= y`, shape of `y`."""
-        best = np.ones_like(y)
-        for a, lift, rate, widened, first, last in self._cuts:
-            if not np.isfinite(last):
-                continue
-            with np.errstate(invalid="ignore"):
-                fading = np.nan_to_num(np.exp(-y[:, None] * rate) * widened, nan=np.inf)
-            panels = np.sum(fading.reshape(len(y), *self._shape), axis=3)
-            suffix = np.cumsum(panels[:, :, ::-1], axis=2)[:, :, ::-1]
-            first_rate = rate.reshape(self._shape)[:, :, 0]
-            edge = first * np.minimum(a, a / (y[:, None, None] * first_rate + 1e-300))
-            gain = np.nan_to_num(self._suffix - lift * (suffix + edge), nan=-np.inf)
-            kept = np.sum(np.maximum(np.max(gain, axis=2), 0.0), axis=1)
-            kept = kept * (1 - 1e-9) - lift * last * (a + 1.0) - self._mass_error
-            best = np.minimum(best, 1.0 - kept)
-        return np.asarray(np.maximum(best, 0.0))
+        at = y[:, None, None]
+        with np.errstate(over="ignore"):  # infinite: no cut there
+            fading = np.exp(self._log_mass - at * self._rate)
+            panels = np.sum(fading.reshape(*fading.shape[:2], *self._shape), axis=-1)
+            panels = _from_the_right(panels)
+        a, lift = self._a[:, :, None], self._lift[:, :, None]
+        edge = self._first * np.minimum(a, a / (at[..., None] * self._first_rate + 1e-300))
+        # sums of positive terms, each good to 1e-12
+        loss = lift * (panels + edge)
+        gain = np.max((1 - 1e-12) * self._suffix - (1 + 1e-12) * loss, axis=-1)
+        kept = np.sum(np.maximum(gain, 0.0), axis=-1) * (1 - 1e-9) - self._beyond
+        return np.asarray(np.clip(1 - np.max(kept, axis=1) + self._mass_error, 0.0, 1.0))
+
+
+def _from_the_right(values: Array) -> Array:
+    """Cumulative sums from the last entry on."""
+    return np.asarray(np.cumsum(values[..., ::-1], axis=-1)[..., ::-1])

@@ -117,7 +117,7 @@ def test_error_bars_of_the_inversion_hold_for_the_gaussian_mechanism(steps, dist
     epsilon = np.maximum(saddle.epsilon, 0.0)
     line, done = sample_line(fine, saddle.t, epsilon, most_nodes=1 << 12)
     assert done[0]
-    lower, upper = ErrorBar(fine, line).bounds(float(epsilon[0]))
+    lower, upper = ErrorBar(line).bounds(float(epsilon[0]))
     true = _gaussian_log_delta(2 * mu * math.sqrt(steps), float(epsilon[0]))
     ulps = 2e-15 * abs(log_delta) * (1 + distance)
     assert lower - ulps <= true <= upper + ulps

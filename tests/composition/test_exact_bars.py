@@ -44,8 +44,7 @@ def _law(name, side, refinement):
 def test_quadrature_remainder_covers_the_true_error(name, side, refinement):
     coarse, fine = _law(name, side, refinement), _law(name, side, 6.0)
     t = 2.0
-    log_m = float(fine.cumulants(np.array([[t]]))[0][0, 0])
-    remainder = quadrature_remainders(coarse, t, log_m, t)
+    remainder = quadrature_remainders(TiltedLaw(coarse, np.array([t])), t)
     y = np.geomspace(1e-3, 8.0, 30) / max(PAIRS[name].shifts)
     zero = np.zeros((1, 1))
     drop, turn = TiltedLaw(coarse, np.array([t])).characteristic(y[None, :], zero)
@@ -62,7 +61,7 @@ def test_the_remainder_of_the_excess_holds_at_every_tilt_up_to_the_highest(name,
     coarse, fine = _law(name, side, 0.45), _law(name, side, 6.0)
     t = 1.0
     log_m = float(fine.cumulants(np.array([[t]]))[0][0, 0])
-    bound = quadrature_remainders(coarse, t, log_m, highest).excess()
+    bound = quadrature_remainders(TiltedLaw(coarse, np.array([t])), highest).excess()
     for tilt in np.linspace(0.1, highest, 7):
         values = [law.excess(np.array([[tilt]])) for law in (coarse, fine)]
         excess, true = (float(v[0][0, 0] * np.exp(v[3][0, 0] - log_m)) for v in values)
@@ -73,8 +72,7 @@ def test_the_remainder_of_the_excess_holds_at_every_tilt_up_to_the_highest(name,
 @pytest.mark.parametrize("side", ["symmetric", "forward", "backward"])
 def test_oscillation_bound_covers_the_characteristic_function(name, side):
     law, t = _law(name, side, 12.0), 1.5
-    log_m = float(law.cumulants(np.array([[t]]))[0][0, 0])
-    bound = OscillationBound(law, t, log_m, 0.0)
+    bound = OscillationBound(TiltedLaw(law, np.array([t])), 0.0)
     # losses of small steps are small everywhere: their oscillation sets in at 1/(rate mu)
     scale = 100.0 if name == "strong noise" else 1.0
     y = np.geomspace(0.05, 40.0, 60) * scale / max(PAIRS[name].shifts)
@@ -173,7 +171,7 @@ def test_a_line_that_ends_early_is_covered_by_the_bound_on_its_tail(share):
     parts = {name: getattr(line, name)[:, :nodes] for name in ("y", "real", "phase")}
     short = replace(line, **parts)
     cut = abs(float(short.log_delta(np.array([1.0]))[0][0]) - true)
-    lower, upper = ErrorBar(composition, short).bounds(1.0)
+    lower, upper = ErrorBar(short).bounds(1.0)
     assert lower <= true <= upper
     assert share > 0.15 or cut > 1e-6  # else the tail is nothing, and no test of its bound
 
@@ -181,7 +179,7 @@ def test_a_line_that_ends_early_is_covered_by_the_bound_on_its_tail(share):
 def test_exponents_that_bound_the_aliases_carry_the_error_of_the_quadrature(monkeypatch):
     composition, line = _sampled(4.0)
     monkeypatch.setattr(Remainder, "excess", lambda self: 1e-5)  # of M(t), for each of 400 steps
-    bar = ErrorBar(composition, line)
+    bar = ErrorBar(line)
     raised = bar._chernoff - composition.cumulants(bar._tilts)[0]
     assert np.all(raised >= 400 * 1e-5)
     lower, upper = bar.bounds(1.0)
