@@ -24,13 +24,13 @@ __all__ = ["ErrorBar"]
 Array = npt.NDArray[np.float64]
 
 _UNIT = 2.0**-53
-_NEAR, _FAR, _RATIO = 15, 14, 1.3  # first places where the tail is bounded
-_TURNS = 20.0  # radians up to which samples are taken
+_TURNS = 20.0  # radians of a loss up to which the tail is sampled
+_FAR = 14  # places beyond
 _TAIL_TARGET = 1e-9
 _MOST_POINTS = 800
 _ROUNDS = 12
 _BLOCK = 128
-_ERROR_CELLS = 70
+_ERROR_CELLS = np.linspace(0.0, 1.0, 60)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class ErrorBar:
         self._period = float(line.period[0])
         y = line.y[0]
         step = y[1]
-        grid = np.geomspace(step, 1e11 * y[-1], _ERROR_CELLS) * (1 + 1e-12)
+        # errors are looked up in cells that reach farther than any sample
+        grid = step * (1e11 * y[-1] / step) ** _ERROR_CELLS * (1 + 1e-12)
         highest = _highest_tilt(line)
         used = line.tilts[0] <= highest
         self._tilts, self._chernoff = line.tilts[:, used], line.chernoff[:, used]
@@ -202,10 +203,9 @@ class ErrorBar:
         enough = _TAIL_TARGET * float(np.sum(self._size)) * step
         # Cells may double as long as samples at their ends bound what lies between.
         least = min(min(np.sqrt(s.tilted.variance[0]), s.mean_size) for s in self._steps)
-        sampled = max(_TURNS / float(least), last * _RATIO ** (_NEAR + 1))
-        doublings = int(np.log2(sampled / last) - _NEAR * np.log2(_RATIO))
-        near = np.append(_RATIO ** np.arange(_NEAR), _RATIO**_NEAR * 2.0 ** np.arange(doublings))
-        y: Array = last * np.append(near, near[-1] * 4.0 ** np.arange(1, _FAR))
+        sampled = min(max(_TURNS / float(least), 2 * last), 1e10 * last)
+        near = last * 2.0 ** np.arange(1 + int(np.log2(sampled / last)))
+        y: Array = np.append(near, near[-1] * 4.0 ** np.arange(1, _FAR))
         squares, smooth = self._moduli(y, sampled, oscillation)
         before = np.inf
         for _ in range(_ROUNDS):
@@ -267,22 +267,32 @@ class ErrorBar:
         value, _, tops = line.sums(eps)
         total, top = float(value[0]), float(tops[0])
         known = float(line.known_aliases(eps, tops)[0][0])
-        rounding = 8 * _UNIT * (self._turned + self._turning * epsilon)
-        spread = self._sampling_error + self._tail + rounding
-        factor = self._at_zero + 8 * _UNIT * (abs(float(line.log_m[0])) + self._t * epsilon + 10)
-        slop = 16 * _UNIT * known
+        spread, factor, beyond = self._errors(epsilon, top)
+        slop = 16 * _UNIT * known + beyond
         with np.errstate(over="ignore"):
             upper = (total + spread) * np.exp(min(factor, 700.0)) - known + slop
-        alias = alias_bound(self._tilts, self._chernoff, line.t, eps, np.array([[self._period]]))[
-            0, 0
-        ]
+        period = np.array([[self._period]])
+        alias = float(alias_bound(self._tilts, self._chernoff, line.t, eps, period)[0, 0])
         lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(min(alias - top, 300.0))
-        beyond = 0.0
-        if self._beyond > 0:
-            beyond = float(np.exp(min(np.log(self._beyond) - top, 300.0)))
-        upper, lower = upper + beyond, lower - beyond
         with np.errstate(divide="ignore", invalid="ignore"):
             log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf
             log_upper = float(np.log(upper)) + top if np.isfinite(upper) else np.inf
         ulps = 8 * _UNIT * (abs(top) + 10)
         return log_lower - ulps, log_upper + ulps
+
+    def width(self, epsilon: float, log_delta: float) -> float:
+        """About how far either bound is from `log_delta`, which `epsilon` has."""
+        top = float(self._line.log_m[0]) - self._t * epsilon
+        spread, factor, beyond = self._errors(epsilon, top)
+        return (spread + beyond) * float(np.exp(min(top - log_delta, 300.0))) + factor
+
+    def _errors(self, epsilon: float, top: float) -> tuple[float, float, float]:
+        """What may be missing along the line, the relative error, and what no node covers."""
+        rounding = 8 * _UNIT * (self._turned + self._turning * epsilon)
+        factor = self._at_zero + 8 * _UNIT * (
+            abs(float(self._line.log_m[0])) + self._t * epsilon + 10
+        )
+        beyond = 0.0
+        if self._beyond > 0:
+            beyond = float(np.exp(min(np.log(self._beyond) - top, 300.0)))
+        return self._sampling_error + self._tail + rounding, factor, beyond

@@ -48,7 +48,7 @@ _ROWS = 256
 # Lines of more nodes than this are sampled again with narrower panels.
 _LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
-_REFINEMENTS = (3.0, 4.0)  # panels per natural width where an error bar is wanted
+_REFINEMENTS = (2.5, 4.0)  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _MOST_CANCELLED = 14.0  # logarithms; lines end where e^-34 of their peak is left
 _NEXT_TO_NOTHING = 1e-10  # the last step of Newton's method, in logarithms of delta
@@ -494,7 +494,12 @@ def _bound_on_line(phases: Plan, goal: float, side: Side, upper: bool) -> float 
             solved = epsilon = np.array([moved])
             line = _fine_line(phases, saddle, side, epsilon, refinement)
             slopes = line.log_delta(solved)[1]
-        found = _rounded(ErrorBar(line).bounds, float(slopes[0]), float(solved[0]), goal, upper)
+        bar, slope, start = ErrorBar(line), float(slopes[0]), float(solved[0])
+        width = bar.width(start, goal)
+        if not width < _WIDEST:
+            continue
+        start -= (1.01 if upper else -1.01) * width / slope
+        found = _rounded(bar.bounds, slope, start, goal, upper)
         if found is not None:
             return found
     return None

@@ -27,6 +27,7 @@ Array = npt.NDArray[np.float64]
 Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
 
 _ALIASES = 8  # that are looked at one by one
+_LADDER = np.linspace(0.0, 1.0, 28)  # of periods
 _EACH_ALIAS = np.arange(1, _ALIASES + 1.0)
 _TARGET = -34.0  # log of the relative size of what the trapezoid rule may add
 _BUDGET = 3_000_000  # entries of one temporary array
@@ -318,7 +319,7 @@ def choose_period(
     """The smallest period on a ladder whose aliases are small enough, and where there is one."""
     shortest = 6 * deviation
     longest = np.maximum(250 * deviation, 2 * np.maximum(epsilon, 0.0) + 80 / t)
-    ladder = np.geomspace(shortest, longest, 28, axis=1)
+    ladder = shortest[:, None] * (longest / shortest)[:, None] ** _LADDER
     log_size = np.log(t) + np.log1p(t)  # delta is about e^{K - t eps} / (t (1 + t) deviation)
     log_delta = log_m - t * epsilon - log_size - np.log1p(deviation)
     errors = alias_bound(tilts, chernoff, t, epsilon, ladder)

@@ -34,6 +34,7 @@ __all__ = [
     "cached_law",
     "gauss_nodes",
     "gauss_weights",
+    "log_sum",
     "loss_laws",
     "margin",
     "small_exp",
@@ -56,15 +57,18 @@ class ExactEngineError(ValueError):
 
 
 def _pad(rows: Sequence[Sequence[float]]) -> Array:
+    """One row per entry, by components first: shape `(components, rows, 1)`."""
     width = max(len(row) for row in rows)
-    return np.array([list(row) + [0.0] * (width - len(row)) for row in rows])
+    return np.array([list(row) + [0.0] * (width - len(row)) for row in rows]).T[:, :, None]
 
 
-def _log_sum(logs: Array) -> Array:
-    """`log sum exp` over the last, short axis."""
-    top = np.maximum(np.max(logs, axis=-1), -1e300)
+def log_sum(logs: Array) -> Array:
+    """`log sum exp` over the first, short axis."""
+    if len(logs) == 1:
+        return np.asarray(logs[0])
+    top = np.maximum(logs.max(axis=0), -1e300)
     with np.errstate(divide="ignore"):
-        return np.asarray(top + np.log(np.sum(np.exp(logs - top[..., None]), axis=-1)))
+        return np.asarray(top + np.log(np.exp(logs - top).sum(axis=0)))
 
 
 class Pairs:
@@ -72,29 +76,27 @@ class Pairs:
 
     def __init__(self, pairs: Sequence[MixturePair]) -> None:
         with np.errstate(divide="ignore"):
-            self.log_gain = np.log(_pad([m.gains for m in pairs]))[:, None, :]
-            self.log_q = np.log(_pad([m.q_weights for m in pairs]))[:, None, :]
-            self.log_p = np.log(_pad([m.p_weights for m in pairs]))[:, None, :]
-        self.shift = _pad([m.shifts for m in pairs])[:, None, :]
-        self.q_mean = _pad([m.q_means for m in pairs])[:, None, :]
-        self.p_mean = _pad([m.p_means for m in pairs])[:, None, :]
+            self.log_gain = np.log(_pad([m.gains for m in pairs]))
+            self.log_q = np.log(_pad([m.q_weights for m in pairs]))
+            self.log_p = np.log(_pad([m.p_weights for m in pairs]))
+        self.shift = _pad([m.shifts for m in pairs])
+        self.q_mean = _pad([m.q_means for m in pairs])
+        self.p_mean = _pad([m.p_means for m in pairs])
 
     def log_q_and_loss(self, x: Array) -> tuple[Array, Array]:
         """Log-density of `Q` and the loss at positions `x`, shape `(pairs, positions)`."""
-        at = x[..., None]
-        mixture = _log_sum(self.log_q + self.q_mean * (at - 0.5 * self.q_mean))
-        y = np.abs(at) * self.shift
-        with np.errstate(divide="ignore"):
+        mixture = log_sum(self.log_q + self.q_mean * (x - 0.5 * self.q_mean))
+        y = np.abs(x) * self.shift
+        with np.errstate(divide="ignore", invalid="ignore"):
             # 2 sinh(y) = e^y (1 - e^{-2y}); padded components have gain and shift 0
             sinh = y + np.log(-np.expm1(-2 * y))
             ratio = self.log_gain - 0.5 * np.square(self.shift) + sinh
-        ratio = np.where(np.isnan(ratio), -np.inf, ratio)
-        excess = _log_sum(ratio) - mixture
+        excess = log_sum(np.where(np.isnan(ratio), -np.inf, ratio)) - mixture
         loss = np.logaddexp(0.0, excess)
         left = x < 0
         if np.any(left):
             fall = np.exp(np.minimum(excess, 0.0))
-            upper = _log_sum(self.log_p + self.p_mean * (at - 0.5 * self.p_mean))
+            upper = log_sum(self.log_p + self.p_mean * (x - 0.5 * self.p_mean))
             mild = fall < 0.5
             below = np.where(mild, np.log1p(-np.where(mild, fall, 0.0)), upper - mixture)
             loss = np.where(left, below, loss)

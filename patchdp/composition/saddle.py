@@ -92,11 +92,12 @@ def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Arra
     """`t`, its epsilon and the standard deviation of the tilted loss; safeguarded, in `log t`."""
     top = np.log(composition.largest_tilt)
     low, high = np.full(goal.shape, np.log(_LEAST)), np.broadcast_to(top, goal.shape).copy()
-    start = np.exp(high) * 1e-2
+    start = np.exp(high) * 3e-3
     _, mean, variance = (a[:, 0] for a in composition.cumulants(start[:, None]))
     size = np.maximum(variance, 1e-300)
     if by_delta:
-        guess = np.sqrt(2 * np.maximum(-goal, 0.1) / size)
+        # a Gaussian's, and less: K outgrows a square, and the kernel has a share in delta
+        guess = 0.7 * np.sqrt(2 * np.maximum(-goal, 0.1) / size)
     else:
         guess = np.maximum((goal - mean) / size + start, 1 / np.sqrt(size))
     s = np.clip(np.log(guess), low, high - 0.01)
@@ -123,6 +124,8 @@ def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Arra
         # Off by how much, in widths of the saddle and, for delta, in logarithms.
         gap = np.abs(value) / np.sqrt(bend) if by_delta else np.abs(value) * t / np.sqrt(bend)
         s = new
-        if np.all((gap < 0.1) & (np.abs(value) < 0.5 if by_delta else True) | (high - low < 1e-6)):
+        near = (gap < 0.1) & (np.abs(value) < 0.5 if by_delta else True)
+        beyond = low > top - 0.02  # a larger tilt is wanted
+        if np.all(near | beyond | (high - low < 1e-6)):
             break
     return np.exp(s), epsilon, np.sqrt(np.maximum(k2, 1e-300))

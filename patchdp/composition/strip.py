@@ -11,6 +11,7 @@ oscillating integrals that decreases in `y` (`OscillationBound`). Proofs: `docs/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from patchdp.composition.inversion import TiltedLaw
-from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights
+from patchdp.composition.loss_law import NODES_PER_PANEL, LossLaw, Pairs, gauss_weights, log_sum
 from patchdp.step import MixturePair
 
 __all__ = [
@@ -146,12 +147,13 @@ class SlopeBound:
     def __init__(self, pair: MixturePair, x: Array) -> None:
         pairs = Pairs([pair]).log_q_and_loss(x.reshape(1, -1))
         self.log_q, self.loss = (v[0].reshape(x.shape) for v in pairs)
-        gain, shift = np.array(pair.gains), np.array(pair.shifts)
+        components = (-1, *(1,) * x.ndim)
+        gain, shift = (np.reshape(v, components) for v in (pair.gains, pair.shifts))
         log_mixture = self.log_q + 0.5 * np.square(x) + 0.5 * np.log(2 * np.pi)
-        at = np.abs(x)[..., None] * shift
+        at = np.abs(x) * shift
         # derivative of P - Q over Q e^L = P: sum gains 2 s cosh(s x) e^{-s^2/2} / P
         cosh = np.log(gain * shift) - 0.5 * np.square(shift) + at + np.log1p(np.exp(-2 * at))
-        rise = np.logaddexp.reduce(cosh, axis=-1) - log_mixture - self.loss
+        rise = log_sum(cosh) - log_mixture - self.loss
         self._rise = np.exp(np.minimum(rise, 700.0))
         self._excess = np.abs(np.expm1(np.minimum(-self.loss, 700.0)))
         self._mean = max(abs(m) for m in pair.q_means)
@@ -185,24 +187,21 @@ def turning(pair: MixturePair, x: Array, a: float | Array) -> Array:
     `x` of shape `(n,)`, `a` a number or of shape `(m, 1)`. Valid for `x >= 0`, and on the whole
     line where no mean of `Q` exceeds a shift in size.
     """
-    at = x[:, None]
-    p_w, p_m = np.array(pair.p_weights), np.array(pair.p_means)
-    q_w, q_m = np.array(pair.q_weights), np.array(pair.q_means)
 
-    def logs(weights: Array, means: Array) -> Array:
-        return np.asarray(np.log(weights) + means * at - 0.5 * np.square(means))
+    def logs(weights: Sequence[float], means: Sequence[float]) -> Array:
+        w, m = np.array(weights)[:, None], np.array(means)[:, None]
+        return np.asarray(np.log(w) + m * (x - 0.5 * m))
 
-    log_p = np.logaddexp.reduce(logs(p_w, p_m), axis=1)
-    log_q = np.logaddexp.reduce(logs(q_w, q_m), axis=1)
+    parts_q = logs(pair.q_weights, pair.q_means)
+    below = log_sum(logs(pair.p_weights, pair.p_means)) + log_sum(parts_q)
     total = np.zeros(np.broadcast_shapes(x.shape, np.shape(a)))
-    parts_q = logs(q_w, q_m)
     for gain, shift in zip(pair.gains, pair.shifts, strict=True):
-        rest = np.log(gain) - 0.5 * shift**2 - log_p - log_q
-        for j, mean in enumerate(q_m):
+        rest = np.log(gain) - 0.5 * shift**2 - below
+        for part, mean in zip(parts_q, pair.q_means, strict=True):
             if shift < -mean:
                 continue
-            total += np.exp(rest + parts_q[:, j] + shift * x) * np.sin((shift - mean) * a)
-            total += np.exp(rest + parts_q[:, j] - shift * x) * np.sin((shift + mean) * a)
+            total += np.exp(rest + part + shift * x) * np.sin((shift - mean) * a)
+            total += np.exp(rest + part - shift * x) * np.sin((shift + mean) * a)
     return total
 
 
