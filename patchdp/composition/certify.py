@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,12 @@ _CLOSED_FORM = 1e-11
 _UNNOTICED = 1e-8
 # Grids up to this size are not worth cutting into layers.
 _SMALL = 1 << 13
+# Where Chernoff's bound on delta is this far off, as a logarithm, no single tilt describes it.
+_SPREAD = 3.0
+# Windows give away `e^-10` of delta. That is little beside what grids may cost from `e^-7` on.
+_COARSE = 7.0
+# With fewer expected participations the exact engine may take a hundred times longer.
+_FEW = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Certificate:
       interval: Spacing of the (finest) loss grid; 0 for a closed form.
       points: Grid points of one discretised step.
       sharp: Whether the bounds of rounding and of tails in it are small beside delta.
+      rounding: What the rounding of masses adds to log delta, however fine the grid.
     """
 
     value: float
@@ -80,6 +88,7 @@ class Certificate:
     interval: float
     points: int
     sharp: bool = True
+    rounding: float = 0.0
 
 
 def _masses(phases: Phases, interval: float, log_delta: float) -> list[tuple[LossMasses, int]]:
@@ -139,19 +148,19 @@ def discretise(
 
 
 def _google(
-    masses: list[tuple[LossMasses, int]], log_delta: float
+    masses: list[tuple[LossMasses, int]], log_delta: float, negligible: float = _NEGLIGIBLE
 ) -> tuple[PrivacyLossDistribution, float] | None:
     """Google's composition and its error bound, where that is small against delta."""
     if len(masses) != 1 or log_delta < math.log(1e-13):
         return None
     (step, count), delta = masses[0], math.exp(log_delta)
-    if count * tilted.fft_unit(step.size) * 2 > _NEGLIGIBLE * delta or step.size > _MODERATE // 8:
+    if count * tilted.fft_unit(step.size) * 2 > negligible * delta or step.size > _MODERATE // 8:
         return None
     points = pld.composed_size(step, count) if count > 1 else 2 * step.size - 1
     if points > _MODERATE:
         return None
     bound = pld.rounding_bound(step, count, points)
-    if bound > _NEGLIGIBLE * delta:
+    if bound > negligible * delta:
         return None
     return pld.privacy_loss_distribution(masses), bound
 
@@ -199,10 +208,26 @@ class _Design:
         self.layers = [one]
         if cut and top > epsilon:
             self.layers = self._several(top, max(0.4 * epsilon, _UNNOTICED))
-        elif one.points > _SMALL and top > 4 * epsilon:
-            several = self._several(top, max(2 * epsilon, _UNNOTICED))
-            if 2 * sum(layer.points for layer in several) < one.points:
-                self.layers = several
+        elif top > 4 * epsilon:
+            if aim.log_delta - log_delta > _SPREAD:
+                # A few large losses set the tilt, but near epsilon delta falls as layers say.
+                finer = sketch.interval(self.slope, allowed=spent, top=2 * epsilon)
+                self.layers = [one := replace(one, interval=min(one.interval, finer))]
+            if one.points > _SMALL:
+                several = self._spread
+                if 2 * sum(layer.points for layer in several) < one.points:
+                    self.layers = several
+
+    def halved(self) -> _Design:
+        """The same on grids twice as fine."""
+        twin = copy.copy(self)
+        vars(twin).pop("masses", None)  # they are on the coarse grid
+        twin.layers = [replace(layer, interval=0.5 * layer.interval) for layer in self.layers]
+        return twin
+
+    @cached_property
+    def _spread(self) -> list[_Layer]:
+        return self._several(self.top, max(2 * self.epsilon, _UNNOTICED))
 
     def _several(self, top: float, cut: float) -> list[_Layer]:
         sketch, found = self.sketch, []
@@ -256,8 +281,11 @@ class _Design:
     def compose(self, aim: tuple[float, float]) -> tilted.ComposedMasses | Layers:
         """Compose, sharp for the epsilons of `aim`."""
         first = self.layers[0]
+        # Bounds of tails may cost a layer what they would cost all of delta.
+        log_target = self.log_delta - math.log(len(self.layers))
+        log_target += min(math.log(self.spent) + _COARSE, 0.0)
         if self.single:
-            return tilted.compose(self.masses, tilt=first.tilt, log_target=self.log_delta, aim=aim)
+            return tilted.compose(self.masses, tilt=first.tilt, log_target=log_target, aim=aim)
         parts: list[tilted.ComposedMasses] = []
         log_infinity = -math.inf
         for layer in self.layers:
@@ -274,8 +302,6 @@ class _Design:
             small = [
                 (replace(m, log_infinity=-math.inf, log_bottom=-math.inf), n) for m, n in small
             ]
-            # Bounds of tails may cost a layer what they would cost all of delta.
-            log_target = self.log_delta
             if not layer.cut:
                 parts.append(tilted.compose(small, tilt=layer.tilt, log_target=log_target, aim=aim))
                 continue
@@ -298,7 +324,7 @@ class _Design:
         """By how much log delta falls with epsilon, roughly."""
         layers = self.layers
         if self.single and self.top > 4 * self.epsilon:
-            layers = self._several(self.top, max(2 * self.epsilon, _UNNOTICED))
+            layers = self._spread
         logs = np.array([layer.log_delta for layer in layers])
         shares = np.exp(logs - logs.max())
         return float(shares @ [layer.tilt for layer in layers] / shares.sum())
@@ -313,7 +339,7 @@ def _attempt(design: _Design, log_delta: float, doubt: float = 1.0) -> Certifica
     layers, near = design.layers, design.epsilon
     interval, points = layers[0].interval, round(max(layer.points for layer in layers))
     if design.single and near < _FAR:
-        google = _google(design.masses, log_delta)
+        google = _google(design.masses, log_delta, min(_NEGLIGIBLE, design.spent))
         if google is not None:
             distribution, bound = google
             value = distribution.get_epsilon_for_delta(math.exp(log_delta) * (1 - 1e-14) - bound)
@@ -324,18 +350,18 @@ def _attempt(design: _Design, log_delta: float, doubt: float = 1.0) -> Certifica
     value = composed.epsilon_upper(log_delta)
     sharp = math.isfinite(value) and composed.log_delta_sharpness(value)[1]
     engine = "tilted" if design.single else "layers"
-    return Certificate(_round_up(value), engine, interval, points, sharp)
+    return Certificate(_round_up(value), engine, interval, points, sharp, composed.slack)
 
 
-def _settle(sketch: Sketch, log_delta: float) -> float:
+def _settle(sketch: Sketch, log_delta: float) -> tuple[float, Certificate]:
     """A rough epsilon, from coarse compositions: each is tilted towards what the last one found."""
     epsilon = sketch.epsilon(log_delta)
-    for _ in range(12):
-        found = _attempt(_Design(sketch, epsilon, log_delta, 0.05), log_delta, 20.0).value
-        if not found < 0.97 * epsilon:
-            return epsilon
-        epsilon = found
-    return epsilon
+    for _ in range(40):
+        found = _attempt(_Design(sketch, epsilon, log_delta, 0.05), log_delta, 20.0)
+        if not found.value < 0.97 * epsilon or found.value <= _UNNOTICED:
+            break
+        epsilon = found.value
+    return min(epsilon, found.value), found
 
 
 def _one_step(profile: StepProfile, log_delta: float) -> Certificate:
@@ -359,7 +385,7 @@ def epsilon_upper(
       log_delta: Natural logarithm of delta, below 0.
       tolerance: Excess allowed over the exact value, relative to it; 1e-8 is always allowed.
       reference: An estimate of the exact value. By default the exact engine is asked where it is
-        quick; otherwise grids are refined until two agree.
+        quick; otherwise grids are refined until halving them changes little.
 
     Raises:
       GridTooLarge: No grid within the memory cap reaches the tolerance.
@@ -373,13 +399,20 @@ def epsilon_upper(
     distance = np.logaddexp.reduce([math.log(n) + float(p.log_delta(0.0)) for p, n in phases])
     if distance + _CLOSED_FORM <= log_delta:
         return Certificate(0.0, "closed form", 0.0, 0)
+    sketch = _sketch(phases, log_delta)
     if reference is None:
         reference = _reference(phases, log_delta)
+    if reference is None:
+        try:
+            return _agreed(sketch, log_delta, tolerance)
+        except tilted.GridTooLarge:
+            reference = _slow_reference(phases, log_delta)
+            if reference is None:
+                raise
     try:
-        return _refine(phases, log_delta, tolerance, reference)
+        return _refine(sketch, log_delta, tolerance, reference)
     except tilted.GridTooLarge as error:
-        hint = "" if reference is None else f"; the exact value is about {reference:.8g}"
-        raise tilted.GridTooLarge(f"{error}{hint}") from None
+        raise tilted.GridTooLarge(f"{error}; the exact value is about {reference:.8g}") from None
 
 
 def quick_estimate(phases: Phases, log_delta: float) -> float:
@@ -401,44 +434,89 @@ def quick_estimate(phases: Phases, log_delta: float) -> float:
 def _reference(phases: Phases, log_delta: float) -> float | None:
     """The exact engine's epsilon, where enough steps take part for it to be quick."""
     expected = sum(n * w * sum(pair.gains) for p, n in phases for w, pair in p.parts)
-    if expected < 1.0:
-        return None
+    return None if expected < _FEW else _slow_reference(phases, log_delta)
+
+
+def _slow_reference(phases: Phases, log_delta: float) -> float | None:
+    """The exact engine's epsilon, where it has one."""
     try:
         return float(exact.epsilon_estimate(phases, np.array(log_delta)))
     except exact.ExactEngineError:
         return None
 
 
-def _refine(
-    phases: Phases, log_delta: float, tolerance: float, reference: float | None
-) -> Certificate:
-    sketch = _sketch(phases, log_delta)
-    near = reference if reference is not None else _settle(sketch, log_delta)
-    allowed = max(tolerance * near, _UNNOTICED)
+def _agreed(sketch: Sketch, log_delta: float, tolerance: float) -> Certificate:
+    """A certified epsilon that moves little when every grid is halved.
+
+    What grids cost falls at least like their interval: half of it is left.
+
+    Raises:
+      GridTooLarge: They do not agree.
+    """
+    near, found = _settle(sketch, log_delta)
+    if found.value <= _UNNOTICED:
+        return found
+    share, cut = 0.25, False
+    for _ in range(20):
+        allowed = max(tolerance * near, _UNNOTICED)
+        price = _Design(sketch, near, log_delta, 0.05).slope * allowed
+        design = _Design(sketch, near, log_delta, min(share * price, 0.1), cut=cut)
+        found = _attempt(design, log_delta)
+        if found.value <= _UNNOTICED:
+            return found
+        if found.rounding > 0.5 * price:
+            break
+        if not found.sharp and not cut:
+            cut = True  # perhaps it is rounding in the transforms
+        elif not math.isfinite(found.value):
+            share *= 0.25
+        elif not 0.98 * near <= found.value <= 1.02 * near:
+            near = found.value
+        else:
+            best = min(found, _attempt(design.halved(), log_delta), key=lambda c: c.value)
+            gained = found.value - best.value
+            if found.sharp and best is not found and gained <= 0.5 * allowed:
+                return best
+            share *= min(max(0.25 * allowed / max(gained, 1e-300), 1 / 64), 0.5)
+            near = best.value
+    raise tilted.GridTooLarge(f"no two compositions agree about epsilon near {near:.8g}")
+
+
+def _refine(sketch: Sketch, log_delta: float, tolerance: float, reference: float) -> Certificate:
+    """A certified epsilon within the tolerance of `reference`.
+
+    Raises:
+      GridTooLarge: Every grid within the memory cap is too coarse.
+    """
+    near = reference
+    allowed = max(tolerance * reference, _UNNOTICED)
     slope = _Design(sketch, near, log_delta, 0.05).slope
     spent = min(0.25 * slope * allowed, 0.1)
     previous: Certificate | None = None
     cut = False
-    for _ in range(10):
-        found = _attempt(_Design(sketch, near, log_delta, spent, cut=cut), log_delta)
-        if not found.sharp and not cut:
-            cut = True  # perhaps it is rounding in the transforms
+    for turn in range(10):
+        try:
             found = _attempt(_Design(sketch, near, log_delta, spent, cut=cut), log_delta)
-        # The cost falls with what is spent, of which a quarter is left: at most half the cost.
-        goal = reference
-        if goal is None and previous is not None:
-            goal = found.value - (previous.value - found.value)
-        if goal is not None and found.value <= goal + allowed:
+            if not found.sharp and not cut:
+                cut = True  # perhaps it is rounding in the transforms
+                found = _attempt(_Design(sketch, near, log_delta, spent, cut=cut), log_delta)
+        except tilted.GridTooLarge:
+            if turn:
+                raise
+            spent *= 2.5  # most of what is allowed, not a quarter
+            continue
+        if found.value <= reference + allowed:
             return found
         gained = math.inf if previous is None else previous.value - found.value
-        if reference is not None and gained < 0.1 * (found.value - reference):
+        if gained < 0.1 * (found.value - reference):
             if found.sharp:
                 return found  # settled, and not by rounding: it is the reference that is off
             break
+        # The cost falls with what is spent, of which a quarter is left: at most half the cost.
         ratio = 0.25
-        if reference is not None and math.isfinite(found.value):
+        if math.isfinite(found.value):
             ratio = 0.5 * allowed / (found.value - reference)
-        spent *= min(max(ratio, 1 / 64), 0.5) if reference is not None else ratio
+        spent *= min(max(ratio, 1 / 64), 0.5)
         if math.isfinite(found.value) and (previous is None or found.value < previous.value):
             previous = found
         if previous is not None and not 0.98 * near <= previous.value <= 1.05 * near:

@@ -65,6 +65,11 @@ class Layers:
     parts: tuple[ComposedMasses, ...]
     log_infinity: float
 
+    @property
+    def slack(self) -> float:
+        """What rounding of masses and sums adds to log delta, at most."""
+        return max((part.slack for part in self.parts), default=0.0)
+
     def log_delta_upper(self, epsilon: float) -> float:
         """Log of a certified upper bound on delta at `epsilon >= 0`."""
         return self.log_delta_sharpness(epsilon)[0]

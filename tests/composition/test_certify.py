@@ -9,7 +9,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from patchdp.composition import certify, pld
+from patchdp.composition import certify, exact, pld, tilted
+from patchdp.composition.aim import Sketch
 from patchdp.composition.masses import loss_masses
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
 
@@ -146,3 +147,70 @@ def test_epsilons_next_to_zero_are_found_and_certified() -> None:
     weak = StepProfile(((1.0, poisson_pair(rate=2e-4, inclusion=1.0, mu=1 / 199)),), True)
     log_delta = math.log(0.0001526416099850699)
     assert 0.0 <= certify.epsilon_upper([(weak, 3204)], log_delta=log_delta).value < 1e-7
+
+
+def seen(rate: float, inclusion: float, sigma: float) -> StepProfile:
+    pair = poisson_pair(rate=rate / inclusion, inclusion=inclusion, mu=1 / sigma)
+    return StepProfile(((1.0, pair),), attainable=True)
+
+
+FEW = [
+    # what windows give away, near epsilon 0
+    (step(0.0002647355736635746, 1 / 0.3184944562922327), 106, -3.5986733200409917),
+    (step(2.7309848928120098e-05, 1 / 0.3856024306948034), 44, -6.738549376558711),
+    (seen(1.8537227734914897e-06, 0.009617186106278567, 0.4187404456855284), 1164, -7.90808629599),
+    # where delta falls fast but a few large losses set the tilt
+    (seen(3.173618119592118e-08, 0.002958055265907906, 0.32887052280050955), 55971, -16.5838513874),
+    (step(3.247186643560217e-08, 1 / 0.631272361456565), 187020, -14.268403426888183),
+    (step(2.3019483731945383e-09, 1 / 0.5021113031128488), 537682, -13.30501502557875),
+    # once too large for memory
+    (seen(1.128333954052953e-07, 0.02590336202884705, 0.3412559122861799), 10017, -9.62613130547),
+    # epsilon 0
+    (step(5.297626568947602e-06, 1 / 0.9913863280982746), 238, -8.179588117764768),
+    (seen(0.00012142157521934384, 0.24660855637681864, 0.6493852969501559), 35925, -2.5794970390),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "steps", "log_delta"), FEW)
+def test_with_few_participations_the_tolerance_is_kept(
+    one: StepProfile, steps: int, log_delta: float
+) -> None:
+    found = certify.epsilon_upper([(one, steps)], log_delta=log_delta)
+    truth = float(exact.epsilon_estimate([(one, steps)], np.array(log_delta)))
+    assert truth * (1 - 1e-9) <= found.value <= truth + max(1e-3 * truth, 1e-8)
+
+
+def test_two_grids_that_agree_are_no_proof_where_rounding_moves_both() -> None:
+    # 4.7e8 steps: each composition lies 1.1e-3 above the exact value, whatever its grid.
+    many = [(seen(3.7148539021249445e-09, 0.5553931506997182, 0.24269109757689186), 465537835)]
+    with pytest.raises(ValueError, match=r"the exact value is about 0\.0150142"):
+        certify.epsilon_upper(many, log_delta=-3.0650381851293074)
+
+
+@pytest.mark.parametrize(("rate", "mu", "steps"), [(1e-3, 0.5, 3000), (1e-2, 1.0, 100)])
+def test_grids_that_are_aimed_badly_are_refined_until_halving_changes_little(
+    rate: float, mu: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases, log_delta = [(step(rate, mu), steps)], math.log(1e-6)
+    truth = float(exact.epsilon_estimate(phases, np.array(log_delta)))
+    plain = Sketch.interval
+    monkeypatch.setattr(Sketch, "interval", lambda self, tilt, **k: 8 * plain(self, tilt, **k))
+    monkeypatch.setattr(certify, "_slow_reference", lambda *_: None)
+    value = certify.epsilon_upper(phases, log_delta=log_delta).value
+    assert truth <= value <= truth * (1 + 1e-3)
+
+
+def test_a_grid_a_little_too_large_is_coarsened_within_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate, mu, steps, delta, truth = KNOWN[6]
+    phases, log_delta = [(step(rate, mu), steps)], math.log(delta)
+    lengths: list[int] = []
+    plain = tilted.checked_points
+    monkeypatch.setattr(
+        tilted, "checked_points", lambda w, h: lengths.append(w.points) or plain(w, h)
+    )
+    fine = certify.epsilon_upper(phases, log_delta=log_delta, reference=truth).value
+    monkeypatch.setattr(tilted, "MAX_POINTS", max(lengths) - 1)
+    coarse = certify.epsilon_upper(phases, log_delta=log_delta, reference=truth).value
+    assert truth <= fine < coarse <= truth * (1 + 1e-3)
