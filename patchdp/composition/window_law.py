@@ -47,6 +47,7 @@ _POINTS = 17  # for the maximum on an ellipse
 _MOST_PANELS = 6000
 _STEEPEST = 1.45  # largest mu * a
 _FAR_LEFT = 10.0
+_BLOCK = 40_000  # entries of an array
 _WIDTH = 0.1  # of a window, relative to its place: W(0) is below 1e-23
 
 
@@ -191,16 +192,17 @@ class _Piece:
         self.pair, self.weight, self.above, self.window = pair, weight, above, window
         self.end, self.side = end, side
         self.mu = max(abs(m) for m in (*pair.shifts, *pair.p_means, *pair.q_means))
+        self.start = 0.0 if side == "symmetric" else -(_FAR_LEFT + self.mu)
 
     def edges(self, highest: float) -> Array:
         """Panel edges: narrow against the density, the windows and the oscillation."""
-        width = min(0.6, 0.4 / self.mu)
+        width = min(0.45, 0.3 / self.mu)
         top = float(self.pair.loss(self.end))
         if self.end / width + top * highest / _PHASE > _MOST_PANELS:
             raise ExactEngineError(
                 "the exact engine would need too many quadrature nodes here; use method 'pld'"
             )
-        start = 0.0 if self.side == "symmetric" else -(_FAR_LEFT + self.mu)
+        start = self.start
         grids = [np.linspace(start, self.end, int(np.ceil((self.end - start) / width)) + 1)]
         grids.append(self.pair.position(np.arange(_PHASE / highest, top, _PHASE / highest)))
         for windows in (self.above, self.window):
@@ -284,18 +286,26 @@ class WindowNodes:
 
     def log_moments(self, t: Array) -> tuple[Array, Array]:
         """`log N(t)` and `log M(t)` at real tilts `t`."""
-        power = self.log_p + self.log_v + t[:, None] * self.loss
+        rows = max(_BLOCK // len(self.x), 1)  # what a processor keeps at hand
+        blocks = [self._log_moments(t[i : i + rows]) for i in range(0, len(t), rows)]
+        log_n, log_m = (np.concatenate(v) for v in zip(*blocks, strict=True))
+        return log_n, log_m
+
+    def _log_moments(self, t: Array) -> tuple[Array, Array]:
+        angle = t[:, None] * self.loss
+        power = self.log_p + self.log_v + angle
         scale = np.maximum(np.max(power, axis=1), 0.0)
         up = np.exp(power - scale[:, None])
-        tilt, floor = t[:, None], np.exp(-scale)
+        floor = np.exp(-scale)
         inside = np.exp(self.log_w)
         if self.folded:
-            bend = np.expm1(-tilt * self.loss) * np.expm1(-(tilt + 1) * self.loss)
-            excess = np.sum(up * bend, axis=1) - floor * self.lost
-            band = (up * (1 + np.exp(-(2 * tilt + 1) * self.loss))) @ inside
+            # e^{-tL} - 1 and e^{-(t+1)L} - 1: sums of terms of one sign
+            fall = np.expm1(-angle)
+            further = fall * np.exp(-self.loss) + np.expm1(-self.loss)
+            excess = np.sum(up * fall * further, axis=1) - floor * self.lost
+            band = (up * (1 + (1 + fall) * (1 + further))) @ inside
         else:
             mass = np.exp(self.log_p + self.log_v - scale[:, None])
-            angle = tilt * self.loss
             near = np.abs(angle) < 0.4
             rise = np.where(
                 near, mass * small_exp(np.where(near, angle, 0.0)), up - mass * (1 + angle)
@@ -463,6 +473,56 @@ class WindowNodes:
             log_mass += piece.above.log_left(x - size)
             total += float(np.exp(log_mass) @ piece.pair.loss(x + size))
         return total
+
+    def drop(self, t: float, log_n: float, y: Array) -> Array:
+        """A lower bound on `1 - |N(t + iy')|/N(t)` for every `y' >= y`.
+
+        Where `N(t)` is known to a part in a thousand: `e^log_n` is the computed one.
+        """
+        mass, length = self._uniform(t, log_n)
+        angle = np.square(np.minimum(0.5 * np.outer(y, length), 2.0))
+        return 0.998 * np.asarray(angle / 6 * (1 - angle / 20)) @ mass
+
+    def _uniform(self, t: float, log_n: float) -> tuple[Array, Array]:
+        """Masses and lengths of uniform laws which together lie below the tilted law of the loss.
+
+        They are the level sets, intervals around 0, of a step function below its density.
+        """
+        masses, lengths = [], []
+        for number, piece in enumerate(self.pieces):
+            # on each side of 0 the lowest step so far, and how far the loss has gone
+            sides = [
+                (np.minimum.accumulate(p), np.maximum.accumulate(np.abs(piece.pair.loss(ends))))
+                for p, ends in self._steps(number, t, log_n)
+            ]
+            levels = np.sort(np.concatenate([p for p, _ in sides]))
+            length = np.zeros_like(levels)
+            for p, reach in sides:
+                length += np.append(0.0, reach)[np.searchsorted(-p, -levels, side="right")]
+            masses.append(np.diff(levels, prepend=0.0) * length)
+            lengths.append(length)
+        return np.concatenate(masses), np.concatenate(lengths)
+
+    def _steps(self, number: int, t: float, log_n: float) -> list[tuple[Array, Array]]:
+        """Lower bounds on the density of the tilted loss, over `N(t)`, in cells off 0 on each side.
+
+        With them the far ends of the cells on the axis of the pair.
+        """
+        piece, here = self.pieces[number], np.repeat(self.owner == number, NODES_PER_PANEL)
+        x, size, loss = self.x[here], self.size[here], self.loss[here]
+        # the j-th node lies in a cell as long as its weight, and the cells fill the axis
+        high = piece.start + np.cumsum(size)
+        a = 0.2 / piece.mu
+        slope = SlopeBound(piece.pair, x).slope(np.asarray(a), np.asarray(piece.mu * a))
+        slope = slope * np.exp(size * (4 * piece.mu + 1 / a))
+        level = piece.above.log_left(high) - np.log(size * slope) - log_n
+        level = level - (np.abs(x) + size + piece.mu) * size
+        p = np.exp(self.log_p[here] + level + t * (loss - slope * size))
+        if self.folded:
+            q = np.exp(self.log_q[here] + level - t * (loss + slope * size))
+            return [(p, high), (q, high)]
+        right, left = high > 0.5 * size, high <= 0.5 * size
+        return [(p[right], high[right]), (p[left][::-1], (high - size)[left][::-1])]
 
     def oscillation(self, t: float, log_n: float, y: Array) -> Array:
         """A bound on `|M(t + iy')|/N(t)` for every `y' >= y`."""

@@ -20,6 +20,7 @@ from scipy import special
 from patchdp.composition import bands, window_law
 from patchdp.composition.bands import Bands
 from patchdp.composition.loss_law import NODES_PER_PANEL, gauss_nodes, gauss_weights
+from patchdp.composition.parts import AtLeastOne, Exactly, Level
 from patchdp.composition.strip import SlopeBound, turning
 from patchdp.composition.window_law import WindowedLaw, WindowNodes
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
@@ -266,6 +267,63 @@ def test_a_band_stays_below_the_bound_that_ends_its_line(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_what_is_left_decays_at_least_as_fast_as_claimed(name):
+    case, truth = CASES[name], _reference(name)
+    nodes = case.nodes(40 / case.places[-1])
+    lost, ratios = truth.lost(_beyond(nodes)), []
+    for t in (1e-3 / case.places[-1], case.t):
+        log_n = float(nodes.log_moments(np.array([t]))[0][0])
+        y = np.geomspace(0.01, 50.0, 12) / case.places[-1]
+        bound = nodes.drop(t, log_n, y)
+        whole = 1 - lost + truth.excess(t, 0.0)
+        size = [1 - abs(whole + truth.wave(t, float(v))) / whole.real for v in y]
+        assert np.all(bound <= np.array(size, dtype=float) * (1 + 1e-9) + 1e-17)
+        assert np.all(np.diff(bound) >= 0)
+        ratios.append((bound / np.array(size, dtype=float))[[0, -1]])
+    assert np.min(np.max(ratios, axis=0)) > 0.005
+    assert name in ("loud", "two parts") or np.min(np.max(ratios, axis=0)) > 0.1
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("power", [0.1, 40.0])
+def test_steps_below_the_density_of_the_loss(name, power):
+    nodes, place = CASES[name].nodes(1 / CASES[name].places[-1]), CASES[name].places[-1]
+    t, h, closest = power / place, 1e-6, []
+    for number, piece in enumerate(nodes.pieces):
+        log_n = float(nodes.log_moments(np.array([t]))[0][0])
+        sides = nodes._steps(number, t, log_n)
+        for sign, (steps, ends) in zip((1, -1), sides, strict=True):
+            starts = np.append(0.0, ends[:-1])
+            for share in (1e-3, 0.3, 0.7, 0.999):
+                x = starts + share * (ends - starts)
+                log_q = piece.pair.log_q(x) + math.log(piece.weight) + piece.above.log_left(x)
+                slope = (piece.pair.loss(x + h) - piece.pair.loss(x - h)) / (2 * h)
+                loss = piece.pair.loss(x)
+                if nodes.folded:  # of L under P, or of -L under Q
+                    log_p = log_q + (loss if sign > 0 else 0.0) + sign * t * loss
+                else:
+                    log_p = log_q + (1 + t) * loss
+                with np.errstate(divide="ignore"):
+                    gap = log_p - np.log(slope) - np.log(steps) - log_n
+                seen = (np.abs(loss) > 1e-3 * place) & (steps > 1e-300)  # a slope by differences
+                assert np.all(gap[seen] > -1e-6)
+                closest.append(np.min(gap[seen], initial=9.0))
+    assert np.min(closest) < 0.3
+
+
+def test_uniform_laws_decay_as_claimed(monkeypatch):
+    nodes = CASES["rare"].nodes(1.0)
+    monkeypatch.setattr(nodes, "_uniform", lambda t, log_n: (np.array([1.0]), np.array([1.0])))
+    y: np.ndarray = np.linspace(1e-3, 60.0, 20_000)
+    sinc = np.abs(np.sinc(0.5 * y / np.pi))
+    further = np.maximum.accumulate(sinc[::-1])[::-1]
+    drop = nodes.drop(0.0, 0.0, y)
+    assert np.all(drop <= 1 - further)
+    assert np.all(drop >= 0.5 * (1 - further))
+    assert drop[0] > 0.99 * (1 - further[0])
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_moments_at_tilts_that_the_nodes_do_not_resolve(name):
     case, truth = CASES[name], _reference(name)
     nodes, errors = case.nodes(1 / case.places[-1]), []
@@ -350,18 +408,20 @@ def _inverted(name: str) -> Bands:
 
 def _main_part(inverted: Bands, epsilon: float):
     parts = [band for band in inverted.parts if band.counts_for_something]
+    parts = [band for band in parts if isinstance(band, AtLeastOne)]
     return max(parts, key=lambda band: band.bounds(epsilon)[1] * math.exp(band.top(epsilon)))
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_moments_that_bound_the_aliases(name):
     band = _main_part(_inverted(name), PLANS[name][2])
-    truths = [Reference(nodes, 0.0) for nodes in band._nodes]
+    nodes_of = band.levels[0].nodes
+    truths = [Reference(nodes, 0.0) for nodes in nodes_of]
     assert band._sides[0][0] > band.t > band._sides[1][0]
     excess = []
     for tilt, log_mgf in band._sides:
         full = fall = share = 0.0
-        for truth, nodes, count in zip(truths, band._nodes, band._counts, strict=True):
+        for truth, nodes, count in zip(truths, nodes_of, band.counts, strict=True):
             log_n, log_m = truth.logs(tilt, truth.lost(_beyond(nodes)))
             full += count * log_n
             share += count * math.exp(log_m - log_n)
@@ -376,7 +436,7 @@ def test_moments_that_bound_the_aliases(name):
 def test_aliases_and_the_end_of_a_line_of_one_step(name):
     _, _, epsilon = PLANS[name]
     band = _main_part(_inverted(name), epsilon)
-    (nodes,), period, t = band._nodes, band._period, band.t
+    (nodes,), period, t = band.levels[0].nodes, band._period, band.t
     shifts = [k * period for k in (-3, -2, -1, 1, 2, 3)]
     kinks = tuple(abs(epsilon + v) for v in (0.0, *shifts))
     truth = Reference(nodes, 1.2 * float(band._y[-1]), kinks=kinks)
@@ -409,9 +469,10 @@ def test_what_is_left_below_all_windows(pair, epsilon):
     place = 0.05
     law = WindowedLaw.whole(_step(pair), "symmetric", reach=14.0)
     law = law.below(1.0).below(0.2).below(place)
-    nodes = law.nodes(highest=64 / place, log_rest=-70.0)
+    once, twice = (Level([law], np.array([c]), place, 64 / place, -70.0) for c in (1.0, 2.0))
+    (nodes,) = once.nodes
     truth = Reference(nodes, 0.0, kinks=(epsilon,))
-    rest = bands._rest([nodes], np.array([1.0]), epsilon, place)
+    rest = bands._rest(once, epsilon)
     alone = truth.delta(truth.left, epsilon)
     assert alone <= math.exp(rest.log_bound(epsilon))
     # any other epsilon too, and both kinds of bound
@@ -425,7 +486,7 @@ def test_what_is_left_below_all_windows(pair, epsilon):
     keep = (truth.loss < epsilon) & (truth.loss < 0.5)
     two = float(np.sum((truth.left * truth.p).astype(float)[keep] * up[keep]))
     two += 2 * float(mass) * alone
-    rest = bands._rest([nodes], np.array([2.0]), epsilon, place)
+    rest = bands._rest(twice, epsilon)
     assert two * 0.98 <= math.exp(rest.log_bound(epsilon))
 
 
@@ -460,7 +521,7 @@ def _sampled(line, of_n: float, of_m: float, phase: float, other: float):
         patch.setattr(WindowNodes, "on_line", disturbed)
         patch.setattr(WindowNodes, "errors", claimed)
         band._sample(last)
-    return band._f.copy(), band._half / band._kernel, band._sampling
+    return band._samples.f.copy(), band._weight, band._sampling
 
 
 @given(
@@ -480,30 +541,36 @@ def test_errors_of_the_transforms_reach_the_line_as_claimed(
     assert moved <= claimed * (1 + 1e-9) + 1e-14 * float(np.sum(weight * np.abs(plain)))
 
 
-def test_what_is_known_of_the_unit_reaches_the_bounds():
+@pytest.mark.parametrize("kind", ["at least one", "none", "one"])
+@pytest.mark.parametrize("off", [1e-5, -1e-5])
+def test_what_is_known_of_the_unit_reaches_the_line(kind, off):
     # All is divided by the computed `N(t)`: let that be off, and nothing else.
-    errors = WindowNodes.errors
-    phases, epsilon = [(_step(fixed_size_pair(rate=0.01, mu=1.0)), 100)], 0.5
+    laws = [WindowedLaw.whole(_step(pair), "symmetric", reach=14.0) for pair in (OFTEN, RARE)]
+    levels = []
+    for place in (1.5, 0.5):
+        laws = [law.below(place) for law in laws]
+        levels.append(Level(laws, np.array([2.0, 1.0]), place, 60 / place, -80.0))
+    part = {
+        "at least one": AtLeastOne(levels[0]),
+        "none": Exactly(0, levels[0]),
+        "one": Exactly(1, *levels),
+    }[kind]
+    part.aim(2.0)
+    coarse, fine = part.t * np.arange(40.0), np.zeros(1)
 
     def claimed(self, t, log_n, y):
-        at_zero, of_n, of_m = errors(self, t, log_n, y)
-        return at_zero + 1.0001e-5, of_n, of_m
+        return abs(off) * 1.0001, np.zeros(len(y)), np.zeros(len(y))
 
-    for band in Bands(phases, epsilon, "symmetric").parts:
-        if not band.counts_for_something:
-            continue
-        places = [max(epsilon + near / band.t, 0.0) for near in (-4.0, -2.0, -1.0, 0.0, 2.0)]
-        true = [band.value(at)[0] * math.exp(band.top(at)) for at in places]
-        log_n, last = band._log_n, float(band._y[-1] - 2 * band._y[1])
-        for off in (1e-5, -1e-5):
-            band._log_n = log_n + math.log1p(off)
-            band._level = float(band._counts @ band._log_n)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(WindowNodes, "errors", claimed)
-                band._sample(last)
-            for at, value in zip(places, true, strict=True):
-                lower, upper = (v * math.exp(band.top(at)) for v in band.bounds(at))
-                assert lower <= value <= upper
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WindowNodes, "errors", claimed)
+        true = part._transform(coarse, fine)
+        unit = "_log_n" if kind == "at least one" else "_log_r"
+        setattr(part, unit, getattr(part, unit) + math.log1p(off))
+        moved = part._transform(coarse, fine)
+    miss = np.abs(true.f - moved.f)  # in their own units, which differ by the factor
+    assert np.all(miss <= moved.error * (1 + 1e-6) + 1e-13 * moved.size)
+    assert np.max(miss) > 1e-8 * abs(true.f[0])
+    assert 3e-5 <= moved.factor <= 3.1e-5
 
 
 @cache
