@@ -63,8 +63,9 @@ _SMALL = 1 << 13
 _SPREAD = 3.0
 # Windows give away `e^-10` of delta. That is little beside what grids may cost from `e^-7` on.
 _COARSE = 7.0
-# With fewer expected participations the exact engine may take a hundred times longer.
-_FEW = 10.0
+# With fewer expected participations (and, up to the second number, a small epsilon) the exact
+# engine often takes a hundred times longer.
+_FEW, _MANY = 3.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -434,7 +435,11 @@ def quick_estimate(phases: Phases, log_delta: float) -> float:
 def _reference(phases: Phases, log_delta: float) -> float | None:
     """The exact engine's epsilon, where enough steps take part for it to be quick."""
     expected = sum(n * w * sum(pair.gains) for p, n in phases for w, pair in p.parts)
-    return None if expected < _FEW else _slow_reference(phases, log_delta)
+    if expected < _FEW or (
+        expected < _MANY and _sketch(phases, log_delta).epsilon(log_delta) < 1.0
+    ):
+        return None
+    return _slow_reference(phases, log_delta)
 
 
 def _slow_reference(phases: Phases, log_delta: float) -> float | None:
