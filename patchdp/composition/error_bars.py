@@ -15,6 +15,7 @@ from patchdp.composition.inversion import Line, TiltedLaw, alias_bound, log_kern
 from patchdp.composition.loss_law import LossLaw, small_exp
 from patchdp.composition.strip import (
     OscillationBound,
+    Remainder,
     quadrature_remainders,
     widest_mean,
 )
@@ -42,7 +43,7 @@ class _StepError:
     mean_size: float
     at_zero: float
     excess_error: float
-    mass_error: float
+    remainder: Remainder
     grid: Array
     on_grid: Array
 
@@ -90,7 +91,7 @@ def _step_error(tilted: TiltedLaw, count: float, highest: float, grid: Array) ->
         mean_size,
         at_zero,
         excess_error,
-        remainder.mass(),
+        remainder,
         grid,
         np.asarray(rounding + remainder.characteristic(grid)),
     )
@@ -124,12 +125,13 @@ def _highest_tilt(line: Line) -> float:
     return float(tilts[above][np.argmin(exponent[above])]) if np.any(above) else t
 
 
-def _between(s: _StepError, y: Array, square: Array) -> Array:
+def _between(s: _StepError, oscillation: OscillationBound, y: Array, square: Array) -> Array:
     """Bound on `|M(t + iy)|/M(t)` between neighbours: its square has a bounded derivative."""
     variance = float(s.tilted.variance[0])
     flattest = min(np.sqrt(2 * variance), 2 * s.mean_size)
     steep = np.minimum(2 * variance * y[1:], flattest)
     between = 0.5 * (square[1:] + square[:-1] + 1.001 * steep * np.diff(y))
+    between = np.minimum(between, oscillation.square_between(y[:-1], y[1:]))
     return np.asarray(np.sqrt(np.clip(between, 0.0, 1.0)))
 
 
@@ -199,7 +201,7 @@ class ErrorBar:
     def _truncation(self, last: float, step: float) -> float:
         """Bound on `step * sum |F|` over the nodes beyond `last`."""
         t = self._t
-        oscillation = [OscillationBound(s.tilted, s.mass_error) for s in self._steps]
+        oscillation = [OscillationBound(s.tilted, s.remainder) for s in self._steps]
         enough = _TAIL_TARGET * float(np.sum(self._size)) * step
         # Cells may double as long as samples at their ends bound what lies between.
         least = min(min(np.sqrt(s.tilted.variance[0]), s.mean_size) for s in self._steps)
@@ -210,8 +212,9 @@ class ErrorBar:
         before = np.inf
         for _ in range(_ROUNDS):
             log_bound = np.zeros(len(y))
-            for s, far, square in zip(self._steps, smooth, squares, strict=True):
-                near = np.append(_between(s, y, square), 1.0)
+            rows = zip(self._steps, oscillation, smooth, squares, strict=True)
+            for s, bound, far, square in rows:
+                near = np.append(_between(s, bound, y, square), 1.0)
                 with np.errstate(divide="ignore"):
                     log_bound += s.count * np.log(np.minimum(far, near))
             kernel = np.hypot(t, y) * np.hypot(1 + t, y)
@@ -242,7 +245,8 @@ class ErrorBar:
         """Bounds on `|M(t + iy)/M(t)|^2`, 1 beyond `sampled`, and on `|M/M(t)|` from `y` on."""
         squares = np.ones((len(self._steps), len(y)))
         near = y <= sampled
-        squares[:, near] = [self._square(s, y[near]) for s in self._steps]
+        if np.any(near):
+            squares[:, near] = [self._square(s, y[near]) for s in self._steps]
         return squares, np.array([bound.modulus(y) for bound in oscillation])
 
     def _square(self, s: _StepError, y: Array) -> Array:

@@ -48,7 +48,7 @@ _ROWS = 256
 # Lines of more nodes than this are sampled again with narrower panels.
 _LONG, _LONG_REFINEMENT = 1024, 4.0
 _DIRECTIONS: tuple[Side, ...] = ("forward", "backward")
-_REFINEMENTS = (2.5, 4.0)  # panels per natural width where an error bar is wanted
+_REFINEMENTS = (2.5, 8.0)  # panels per natural width where an error bar is wanted
 _WIDEST = 1e-6  # largest error bar that is accepted, relative to delta
 _MOST_CANCELLED = 14.0  # logarithms; lines end where e^-34 of their peak is left
 _NEXT_TO_NOTHING = 1e-10  # the last step of Newton's method, in logarithms of delta

@@ -36,6 +36,7 @@ Array = npt.NDArray[np.float64]
 _ELLIPSES = (2.0, 2.8, 4.0, 6.0, 9.0)
 _PER_HALF = 3  # grid points for the maximum on an ellipse, per half panel
 _STEEPEST = 1.45  # largest mu * a
+_STEEPEST_RISE = 20.0  # log of what a density may grow by where it is moved, at its far end
 
 
 def widest_mean(law: LossLaw) -> float:
@@ -75,8 +76,16 @@ class Remainder:
         return self.t * (self.t + 1) * float(np.sum(np.exp(np.min(self.moments, axis=0))))
 
     def mass(self) -> float:
-        """Of sums of masses."""
-        return float(np.sum(np.exp(np.min(self.masses, axis=0))))
+        """Of sums of masses: both signs of the loss together weigh at most twice the bound."""
+        return 2 * float(np.sum(np.exp(np.min(self.masses, axis=0))))
+
+    def mean(self) -> float:
+        """Of sums of masses times `L`."""
+        return 2 * float(np.sum(np.exp(np.min(0.5 * (self.masses + self.moments), axis=0))))
+
+    def second(self) -> float:
+        """Of sums of masses times `L^2`."""
+        return 2 * float(np.sum(np.exp(np.min(self.moments, axis=0))))
 
 
 def quadrature_remainders(tilted: TiltedLaw, highest: float) -> Remainder:
@@ -206,13 +215,16 @@ def turning(pair: MixturePair, x: Array, a: float | Array) -> Array:
 
 
 class OscillationBound:
-    """`|M(t + iy)| <= M(t) - (mass right of a cut) + B(y)` for the best of many cuts.
+    """Bounds on `phi(y) = M(t + iy)/M(t)` that need no samples.
 
-    `B` decreases in `y`: the integral right of the cut, moved up by `a`, and the vertical piece.
+    `|phi| <= 1 - (mass right of a cut) + B(y)` for the best of many cuts: `B` decreases in `y`, it
+    is the integral right of the cut, moved up by `a`, and the vertical piece. And where losses `L`,
+    `L'` of the same law stay within `l` of 0,
+    `1 - |phi|^2 = E[1 - cos(y (L - L'))] >= (y^2/2 - l^2 y^4/6) E[(L - L')^2]`.
     """
 
-    def __init__(self, tilted: TiltedLaw, mass_error: float) -> None:
-        law, t, self._mass_error = tilted.law, float(tilted.t[0]), mass_error
+    def __init__(self, tilted: TiltedLaw, remainder: Remainder) -> None:
+        law, t, self._mass_error = tilted.law, float(tilted.t[0]), remainder.mass()
         parts = [pair for _, pair in law.profiles[0].parts]
         mu = widest_mean(law)
         if not law.folded and any(s < -m for p in parts for s in p.shifts for m in p.q_means):
@@ -221,9 +233,7 @@ class OscillationBound:
         count = len(mass)
         x = law.position[0, :count]
         width = np.tile(gauss_weights * float(law.half_width[0]), count // NODES_PER_PANEL)
-        # Suffix masses at panel edges, part by part
         self._shape = shape = (len(parts), -1, NODES_PER_PANEL)
-        self._suffix = _from_the_right(np.sum(mass.reshape(shape), axis=2))
         pieces = list(zip(parts, x.reshape(len(parts), -1), strict=True))
         # one row per height `a` of the moved contour
         a = np.minimum(np.array([[0.5], [1.2]]) / mu, np.array([[0.8], [1.8]]))
@@ -233,14 +243,56 @@ class OscillationBound:
         # |P e^{zL}| grows by e^{t (Re L(x + ia) - L(x))} at most, and by e^{a^2/2}
         rise = t * np.minimum(a * slope, -np.log(np.cos(theta)))
         rise += (np.abs(x) + width + mu + t * np.minimum(slope, 2 * mu)) * width
-        self._log_mass = np.log(mass + 1e-300) + np.where(rise < 300, rise, np.inf)
+        # panels at the right end that grow too much stay where they are
+        steep = np.max(rise.reshape(len(a), *shape), axis=-1) > _STEEPEST_RISE
+        left = np.logical_and.accumulate(steep[..., ::-1], axis=-1)[..., ::-1]
+        moved = np.repeat(~left, NODES_PER_PANEL, axis=-1).reshape(rise.shape)
+        grown = np.log(mass + 1e-300) + np.where(rise < 300, rise, np.inf)
+        self._log_mass = np.where(moved, grown, -np.inf)
         self._rate = np.concatenate([turning(*piece, a) for piece in pieces], axis=1)
         self._rate *= np.exp(-3 * mu * width)
+        # masses right of panel edges, part by part
+        self._suffix = _from_the_right(np.sum((mass * moved).reshape(len(a), *shape), axis=-1))
         with np.errstate(over="ignore"):
             density = np.exp(self._log_mass - np.log(width)).reshape(len(a), *shape)
-        self._first, self._first_rate = density[..., 0], self._rate.reshape(density.shape)[..., 0]
+        rate = self._rate.reshape(density.shape)
+        self._first, self._first_rate = density[..., 0], rate[..., 0]
+        last = np.maximum(np.sum(~left, axis=-1, keepdims=True) - 1, 0)
+        self._last, self._last_rate = (
+            np.take_along_axis(v[..., -1], last, axis=-1) for v in (density, rate)
+        )
         self._a, self._lift = a, np.exp(0.5 * a * a)
-        self._beyond = np.sum(density[:, :, -1, -1], axis=1) * ((a + 1) * self._lift)[:, 0]
+        # the end of the nodes bounds what is beyond them, too
+        self._whole = ~left[..., -1:]
+        self._small_losses(tilted, np.min(slope, axis=0) * width, remainder)
+
+    def _small_losses(self, tilted: TiltedLaw, change: Array, remainder: Remainder) -> None:
+        """What panels with losses within `l` give, the panels of the smallest losses first."""
+
+        def by_panels(values: Array) -> Array:
+            return values.reshape(-1, NODES_PER_PANEL)
+
+        loss, even, odd = tilted.loss[0], tilted.even[0], tilted.odd[0]
+        size = np.abs(loss)
+        farthest = np.max(by_panels(size + change), axis=1)
+        order = np.argsort(farthest)
+        moments = (even, even * size, odd * loss, even * np.square(loss))
+        mass, absolute, mean, second = (
+            np.cumsum(np.sum(by_panels(v), axis=1)[order]) for v in moments
+        )
+        mass = np.maximum((1 - 1e-9) * mass - remainder.mass(), 0.0)
+        second = np.maximum((1 - 1e-9) * second - remainder.second(), 0.0)
+        mean = np.abs(mean) + 1e-9 * absolute + remainder.mean()
+        self._within = farthest[order]
+        self._spread = np.maximum(mass * second - np.square(mean), 0.0)
+
+    def square_between(self, low: Array, high: Array) -> Array:
+        """An upper bound on `|M(t + iy)/M(t)|^2` for `low <= y <= high`, shape of both."""
+        least = np.full((len(low), len(self._within)), np.inf)
+        for y in (low, high):  # concave in y^2
+            square = np.square(y)[:, None]
+            least = np.minimum(least, square - square**2 * np.square(self._within) / 3)
+        return np.asarray(np.clip(1 - np.max(least * self._spread, axis=1), 0.0, 1.0))
 
     def modulus(self, y: Array) -> Array:
         """An upper bound on `|M(t + iy')|/M(t)` for all `y' >= y`, shape of `y`."""
@@ -249,13 +301,23 @@ class OscillationBound:
             fading = np.exp(self._log_mass - at * self._rate)
             panels = np.sum(fading.reshape(*fading.shape[:2], *self._shape), axis=-1)
             panels = _from_the_right(panels)
-        a, lift = self._a[:, :, None], self._lift[:, :, None]
-        edge = self._first * np.minimum(a, a / (at[..., None] * self._first_rate + 1e-300))
-        # sums of positive terms, each good to 1e-12
-        loss = lift * (panels + edge)
-        gain = np.max((1 - 1e-12) * self._suffix - (1 + 1e-12) * loss, axis=-1)
-        kept = np.sum(np.maximum(gain, 0.0), axis=-1) * (1 - 1e-9) - self._beyond
+        lift = self._lift[:, :, None]
+        edges, end = self._vertical(y)
+        # sums of positive terms, each good to 1e-10
+        loss = lift * (panels + edges + end)
+        gain = np.max((1 - 1e-10) * self._suffix - (1 + 1e-10) * loss, axis=-1)
+        kept = np.sum(np.maximum(gain, 0.0), axis=-1) * (1 - 1e-9)
         return np.asarray(np.clip(1 - np.max(kept, axis=1) + self._mass_error, 0.0, 1.0))
+
+    def _vertical(self, y: Array) -> tuple[Array, Array]:
+        """The vertical pieces at the left edge of every panel and at the end of what is moved."""
+        at, a = y[:, None, None, None], self._a[:, :, None]
+
+        def piece(density: Array, rate: Array) -> Array:
+            return np.asarray(density * np.minimum(a, a / (at * rate + 1e-300)))
+
+        end = np.where(self._whole, (a + 1) * self._last, piece(self._last, self._last_rate))
+        return piece(self._first, self._first_rate), end
 
 
 def _from_the_right(values: Array) -> Array:

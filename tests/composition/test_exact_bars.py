@@ -8,6 +8,8 @@ from dataclasses import replace
 import mpmath
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.exact_accuracy import Setting, check
 from patchdp.composition.error_bars import ErrorBar, _step_error
@@ -18,7 +20,7 @@ from patchdp.composition.inversion import (
     compose,
     sample_line,
 )
-from patchdp.composition.loss_law import gauss_weights, loss_laws, small_exp
+from patchdp.composition.loss_law import Pairs, gauss_weights, loss_laws, small_exp
 from patchdp.composition.saddle import saddle_for_epsilon
 from patchdp.composition.strip import (
     _ELLIPSES,
@@ -100,11 +102,15 @@ def test_the_remainder_covers_the_integrand_around_each_panel(name, side, highes
     assert remainder.excess() >= excess * (1 - 1e-12)
 
 
+def _oscillation(tilted):
+    return OscillationBound(tilted, quadrature_remainders(tilted, float(tilted.t[0])))
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("side", ["symmetric", "forward", "backward"])
 def test_oscillation_bound_covers_the_characteristic_function(name, side):
     law, t = _law(name, side, 12.0), 1.5
-    bound = OscillationBound(TiltedLaw(law, np.array([t])), 0.0)
+    bound = _oscillation(TiltedLaw(law, np.array([t])))
     # losses of small steps are small everywhere: their oscillation sets in at 1/(rate mu)
     scale = 100.0 if name == "strong noise" else 1.0
     y = np.geomspace(0.05, 40.0, 60) * scale / max(PAIRS[name].shifts)
@@ -122,7 +128,7 @@ def test_oscillation_bound_covers_the_characteristic_function(name, side):
 def test_every_cell_of_the_moved_contour_is_covered(name, side, t):
     law, pair = _law(name, side, 3.0), PAIRS[name]
     tilted = TiltedLaw(law, np.array([t]))
-    bound = OscillationBound(tilted, 0.0)
+    bound = _oscillation(tilted)
     width = np.tile(gauss_weights * float(law.half_width[0]), tilted.loss.shape[1] // 20)
     start = 0.0 if law.folded else -float(law.reach[0])
     edges = start + np.append(0.0, np.cumsum(width))
@@ -144,6 +150,85 @@ def test_every_cell_of_the_moved_contour_is_covered(name, side, t):
             lifted = bound._lift[row, 0] * np.exp(bound._log_mass[row] - y * bound._rate[row])
             some = cell > 1e-13  # and not what only rounding has left
             assert np.all(cell[some] <= lifted[some] * (1 + 1e-12))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("side", ["symmetric", "forward", "backward"])
+def test_small_losses_bound_the_modulus_between_any_two_places(name, side):
+    tilted = TiltedLaw(_law(name, side, 6.0), np.array([2.0]))
+    deviation = math.sqrt(tilted.variance[0])
+    y = np.geomspace(1e-3, 30.0, 241) / deviation
+    drop, turn = (v[0] for v in tilted.characteristic(y[None, :], np.zeros((1, 1))))
+    true = drop * (2 - drop) - turn**2  # 1 - |phi|^2
+    bound = 1 - _oscillation(tilted).square_between(y[:-20], y[20:])  # twice and more apart
+    for shift in range(21):
+        inside = true[shift : len(true) - 20 + shift]
+        assert np.all(bound <= inside * (1 + 1e-9) + 1e-15)
+    law, pairs = tilted.law, Pairs([PAIRS[name]])
+    width = 2 * float(law.half_width[0])
+    start = 0.0 if law.folded else -float(law.reach[0])
+    x = start + width * (np.arange(len(tilted.loss[0]) // 20)[:, None] + np.linspace(0, 1, 41))
+    largest = np.max(np.abs(pairs.log_q_and_loss(x.reshape(1, -1))[1]).reshape(x.shape), axis=1)
+    assert np.all(np.sort(largest) <= _oscillation(tilted)._within)
+    if side != "backward":  # and not much less where all losses are small
+        single = 1 - _oscillation(tilted).square_between(y[:80], y[:80])
+        assert np.all(single >= 0.3 * true[:80])
+
+
+@given(
+    loss=st.floats(1e-9, 10.0),
+    low=st.floats(1e-3, 2.0),
+    step=st.floats(0.0, 1.5),
+)
+def test_two_losses_are_the_worst_law_of_small_losses(loss, low, step):
+    # +-l with equal chance: |phi|^2 = cos^2(y l), and the bound is its series
+    bound = OscillationBound.__new__(OscillationBound)
+    bound._within, bound._spread = np.array([loss]), np.array([loss**2])
+    ends = np.array([low]), np.array([low + step])
+    upper = bound.square_between(*(x / loss for x in ends))[0]
+    true = np.max(np.cos(np.linspace(*ends, 50)) ** 2)
+    assert true <= upper + 1e-12
+    if step == 0 and low < 0.5:
+        assert upper <= true + low**6
+
+
+@pytest.mark.parametrize("t", [2.0, 1.1e4])
+def test_vertical_pieces_of_the_moved_contour_are_covered(t):
+    pair = fixed_size_pair(rate=5e-9, mu=0.45)
+    profile = StepProfile(((1.0, pair),), attainable=True)
+    law = loss_laws([profile], np.array([15.5]), "symmetric", refinement=8.0, cut=True)
+    tilted = TiltedLaw(law, np.array([t]))
+    bound = _oscillation(tilted)
+    width = 2 * float(law.half_width[0])
+    for y in (1e6, 1e9):
+        edges, ends = bound._vertical(np.array([y]))
+        for row, a in enumerate(bound._a[:, 0]):
+            moved = np.isfinite(bound._log_mass[row]).reshape(-1, 20)[:, 0]
+            assert moved.all() == (t == 2.0)
+            places = width * np.arange(np.sum(moved) + 1)
+            z = places[:, None] + 1j * a * (np.arange(200) + 0.5) / 200
+            p, q = (
+                np.log(sum(w * np.exp(m * (z - 0.5 * m)) for w, m in zip(*mixture, strict=True)))
+                for mixture in ((pair.p_weights, pair.p_means), (pair.q_weights, pair.q_means))
+            )
+            normal = (-0.5 * z**2).real - 0.5 * np.log(2 * np.pi) - tilted.log_m[0]
+            up = np.exp(p.real + normal + t * (p - q).real - y * (p - q).imag)
+            pieces = a * np.mean(up, axis=1)
+            lifted = bound._lift[row, 0] * np.append(edges[0, row, 0, moved], ends[0, row, 0, 0])
+            some = pieces > 1e-250
+            assert np.all(pieces[some] <= lifted[some] * (1 + 1e-9))
+
+
+def test_what_grows_too_much_stays_where_it_is():
+    # at a tilt of 1e4 the right end of the axis cannot be moved; what is left of it can
+    profile = StepProfile(((1.0, fixed_size_pair(rate=5e-9, mu=0.45)),), attainable=True)
+    law = loss_laws([profile], np.array([15.5]), "symmetric", refinement=48.0, cut=True)
+    tilted = TiltedLaw(law, np.array([1.1e4]))
+    y = np.geomspace(1e8, 1e10, 40)  # which these panels resolve
+    drop, turn = (v[0] for v in tilted.characteristic(y[None, :], np.zeros((1, 1))))
+    upper = _oscillation(tilted).modulus(y)
+    assert np.all(np.hypot(1 - drop, turn) <= upper + 1e-6)
+    assert upper[-1] < 0.5
 
 
 def test_the_trapezoid_rule_adds_exactly_the_aliases():
