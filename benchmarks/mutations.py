@@ -263,24 +263,17 @@ MUTATIONS = (
         (CAUGHT,),
     ),
     Mutation(
-        "exact engine in parts: what is left below all windows not added to the upper bound",
-        "composition/bands.py",
-        "logs += [self._rest.log_bound(epsilon), float(np.log(self._dropped))]",
-        "logs += [float(np.log(self._dropped))]",
-        (BANDS,),
-    ),
-    Mutation(
         "exact engine in parts: what the end of the nodes drops not added",
         "composition/bands.py",
-        "logs += [self._rest.log_bound(epsilon), float(np.log(self._dropped))]",
-        "logs += [self._rest.log_bound(epsilon)]",
+        "logs.append(float(np.log(self._dropped)))",
+        "pass",
         (BANDS,),
     ),
     Mutation(
         "exact engine in parts: what the parts' own nodes drop not added",
         "composition/bands.py",
-        "for k in range(used))",
-        "for k in range(used - 1, used))",
+        "used = range(self._depth + 1)",
+        "used = range(self._depth, self._depth + 1)",
         (BANDS,),
     ),
     Mutation(
@@ -327,9 +320,9 @@ MUTATIONS = (
     ),
     Mutation(
         "exact engine in parts: the steps counted once in the rest",
-        "composition/bands.py",
-        "log_size += count * (log_n + ",
-        "log_size += (log_n + ",
+        "composition/parts.py",
+        "total = self.counts @ (log_r[:, 0] + raised)",
+        "total = np.sum(log_r[:, 0] + raised)",
         (f"{WINDOWS}::test_what_is_left_below_all_windows", BANDS),
     ),
     Mutation(

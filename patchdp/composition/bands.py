@@ -18,13 +18,14 @@ True
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from patchdp.composition.inversion import Plan, log_kernel_peak
 from patchdp.composition.loss_law import ExactEngineError, Side
-from patchdp.composition.parts import AtLeastOne, Exactly, Level, MoreThan, Part, Tail
+from patchdp.composition.parts import Exactly, Level, MoreThan, Part
 from patchdp.composition.window_law import WindowedLaw
 
 __all__ = ["Bands", "first_epsilon"]
@@ -39,7 +40,6 @@ _MOST_MOVES = 60
 _HIGHEST = 64.0  # of the frequencies that nodes resolve at first, over the place of the part
 _MARGIN = 9.0  # positions beyond the rarest that matter, for tilted densities
 _LEFT = 28.0  # minus log of the positions that nodes leave out, relative to delta
-_CLOSE = 3e-10  # of what is left at the end, which is only bounded
 _WIDE = 1e-6  # a bar for which losses are counted
 _COUNTED = (0.45, 0.2)  # of epsilon: the losses that are counted then
 _MOST_COUNTED = 4
@@ -109,45 +109,30 @@ class Bands:
 
     def _aim(self, epsilon: float) -> None:
         """As many parts as count at `epsilon`, and estimates of them."""
-        self._epsilon = epsilon
-        self.parts: list[Part] = []
-        self._depth, self._ended = 0, False
-        goal = self._ladder.least
-        if self._ladder.counts_losses:
-            for part in self._ladder.counted():
-                part.aim(epsilon)
-                self.parts.append(part)
-                goal = max(goal, min(part.estimate, 0.0))
-            self._depth = 1
-        while not self._ended and not (
-            self._depth and self._log_rest() <= goal + np.log(_CLOSE) + 0.3
-        ):
-            goal = max(goal, self._add_part(goal))
-        estimates = [part.estimate for part in self.parts if not part.only_bounded]
-        self._goal = min(max(estimates), 0.0)
+        self._epsilon, self.parts = epsilon, []
+        for part in self._ladder.counted:
+            part.aim(epsilon)
+            self.parts.append(part)
+        self._depth = 1 if self.parts else 0
+        while True:
+            level, goal = self._ladder.level(self._depth), max(self._ladder.least, self._goal)
+            if level.whole.ends(epsilon, goal):
+                break
+            if self._depth == _MOST_BANDS:
+                raise ExactEngineError(
+                    f"the exact engine's parts do not end at epsilon {epsilon:.6g}; "
+                    "use method 'pld'"
+                )
+            level.band.aim(epsilon)
+            self.parts.append(level.band)
+            self._depth += 1
+        self.parts.append(level.whole)
 
-    def _log_rest(self) -> float:
-        """Log of about what is left below the windows amounts to at most."""
-        level = self._ladder.level(self._depth)
-        t = level.tilts
-        size = log_kernel_peak(t) + level.counts @ level.log_moments(t)[0] - t * self._epsilon
-        return min(float(np.min(np.where(np.isfinite(size), size, np.inf))), level.log_mean)
-
-    def _add_part(self, goal: float) -> float:
-        """One more part, or all that is left; its log delta, about."""
-        if self._depth == _MOST_BANDS:
-            raise ExactEngineError(
-                f"the exact engine's parts do not end at epsilon {self._epsilon:.6g}; "
-                "use method 'pld'"
-            )
-        part: Part = self._ladder.whole(self._depth)
-        self._ended = self._ladder.whole(self._depth).settles(self._epsilon, goal)
-        if not self._ended:
-            part = self._ladder.band(self._depth)
-            part.aim(self._epsilon)
-        self._depth += 1
-        self.parts.append(part)
-        return float(min(part.estimate, 0.0))
+    @property
+    def _goal(self) -> float:
+        """Log of the largest part, about."""
+        estimates = (part.estimate for part in self.parts if not part.only_bounded)
+        return max(estimates, default=-np.inf)
 
     def _search(self, epsilon: float, level: float) -> None:
         """Move to where the estimates of the parts add up to `level`."""
@@ -166,21 +151,14 @@ class Bands:
             self._aim(epsilon)
 
     def _invert(self) -> None:
-        epsilon = self._epsilon
-        self._rest = Tail(-np.inf, 0.0)
-        while not self._ended:
-            self._rest = _rest(self._ladder.level(self._depth), epsilon)
-            if self._rest.log_bound(epsilon) < self._goal + np.log(_CLOSE):
-                break
-            self._add_part(self._goal)
-        for part in self.parts:
-            part.invert(epsilon, self._goal)
-        last = self.parts[-1]
-        if isinstance(last, Exactly) and self._ended and last.spoilt(epsilon, self._goal):
+        epsilon, goal = self._epsilon, self._goal
+        while not self._ladder.level(self._depth).whole.completes(epsilon, goal):
             self._aim(epsilon)
-            return self._invert()
-        used = self._depth + (not self._ended)
-        self._dropped = sum(self._ladder.level(k).dropped for k in range(used))
+            goal = self._goal
+        for part in self.parts[:-1]:
+            part.invert(epsilon, goal)
+        used = range(self._depth + 1)
+        self._dropped = sum(self._ladder.level(k).dropped for k in used)
 
     @property
     def epsilon(self) -> float:
@@ -190,7 +168,7 @@ class Bands:
     def near(self, epsilon: float) -> bool:
         """Whether the bounds of what is not inverted are still good at `epsilon`."""
         tilts = [part.bounded.tilt for part in self.parts if not part.counts_for_something]
-        return bool(abs(epsilon - self._epsilon) * max([self._rest.tilt, *tilts]) < 0.5)
+        return bool(abs(epsilon - self._epsilon) * max(tilts, default=0.0) < 0.5)
 
     @property
     def reach(self) -> float:
@@ -228,7 +206,7 @@ class Bands:
             high += above * size
         logs = [p.bounded.log_bound(epsilon) for p in self.parts if not p.counts_for_something]
         with np.errstate(divide="ignore"):
-            logs += [self._rest.log_bound(epsilon), float(np.log(self._dropped))]
+            logs.append(float(np.log(self._dropped)))
         high += float(np.sum(np.exp(np.minimum(np.array(logs) - top, 600.0))))
         ulps = 8 * _UNIT * (abs(top) + 10)
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -274,9 +252,6 @@ class _Ladder:
         self._place = counted or max(float(pair.loss(reach - _MARGIN)) for pair in pairs)
         self._highest = _HIGHEST / max(float(pair.loss(reach)) for pair in pairs)
         self._levels: list[Level] = []
-        self._bands: dict[int, AtLeastOne] = {}
-        self._wholes: dict[int, Exactly] = {}
-        self._counted: list[Exactly] = []
 
     def level(self, number: int) -> Level:
         """What the windows above number `number` leave."""
@@ -288,27 +263,15 @@ class _Ladder:
             self._highest = _HIGHEST / self._place
         return self._levels[number]
 
-    def band(self, number: int) -> AtLeastOne:
-        """Part `number`: at least one loss between two windows."""
-        if number not in self._bands:
-            self._bands[number] = AtLeastOne(self.level(number))
-        return self._bands[number]
-
-    def whole(self, number: int) -> Exactly:
-        """All that is left there."""
-        if number not in self._wholes:
-            self._wholes[number] = Exactly(0, self.level(number))
-        return self._wholes[number]
-
-    def counted(self) -> list[Exactly]:
-        """The first part, by the number of losses."""
-        if not self._counted:
-            levels = self.level(0), self.level(1)
-            most = int(min(float(np.sum(self._counts)), _MOST_COUNTED))
-            self._counted = [Exactly(j, *levels) for j in range(1, most + 1)]
-            if most < np.sum(self._counts):
-                self._counted.append(MoreThan(most, *levels))
-        return self._counted
+    @cached_property
+    def counted(self) -> list[Part]:
+        """The losses above the first window, if they are counted."""
+        if not self.counts_losses:
+            return []
+        steps, levels = np.sum(self._counts), (self.level(0), self.level(1))
+        most = int(min(steps, _MOST_COUNTED))
+        parts: list[Part] = [Exactly(j, *levels) for j in range(1, most + 1)]
+        return [*parts, MoreThan(most, *levels)] if most < steps else parts
 
 
 def first_epsilon(phases: Plan, log_delta: float, side: Side) -> float:
@@ -326,20 +289,3 @@ def first_epsilon(phases: Plan, log_delta: float, side: Side) -> float:
         total = total + count * law.nodes(highest=16 / place, log_rest=rare).log_moments(tilts)[0]
     epsilon = (total - log_delta) / tilts
     return float(max(np.min(np.where(np.isfinite(epsilon), epsilon, np.inf)), 0.0))
-
-
-def _rest(level: Level, epsilon: float) -> Tail:
-    """A bound on what is left below all windows, by Chernoff or by its mean."""
-    place, counts = level.place, level.counts
-    tilts = np.geomspace(0.03 / place, 3e3 / place, 60)
-    logs = level.log_moments(tilts)[0]
-    size = log_kernel_peak(tilts) + counts @ logs - tilts * epsilon
-    best = int(np.argmin(np.where(np.isfinite(size), size, np.inf)))
-    tilt = float(tilts[best])
-    log_size, gone, least = float(log_kernel_peak(np.array(tilt))), 0.0, 0.0
-    for n, count, log_n in zip(level.nodes, counts, map(float, logs[:, best]), strict=True):
-        log_size += count * (log_n + np.log1p(n.errors(tilt, log_n, np.ones(1))[0]) + 1e-13)
-        left = float(np.log1p(-min(n.lost * (1 - 1e-9), 1 - 1e-12)))
-        gone, least = gone + count * left, min(least, left)
-    average = Tail(level.log_mean + gone - least, 0.0)
-    return min((Tail(log_size, tilt), average), key=lambda rest: rest.log_bound(epsilon))

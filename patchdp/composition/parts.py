@@ -29,7 +29,7 @@ _TILTS = 90  # of the coarse grid
 _MOST_NODES = 1 << 17
 _MOST_ENTRIES = 400_000_000
 _FEW_NODES = 400  # of a line that inverts all that is left
-_MARGINS = (9.0, 14.0, 20.0, 4.0, 0.0)
+_MARGINS = (9.0, 14.0)  # how far nodes go on, in widths of the density, at first and if need be
 _REST = 26.0  # minus log of what one neglected piece may be, relative to delta
 _SMALL = -22.0  # log of what a part is relative to delta that is only bounded
 _STEEPEST = 8.0  # power of e by which a line that inverts all that is left raises the largest loss
@@ -55,6 +55,7 @@ class Level:
     ) -> None:
         self._laws, self.counts, self.place, self._log_rest = laws, counts, place, log_rest
         self.tilts = np.geomspace(1e-8 / place, 1600.0 / place, _TILTS)
+        self.dropped = 0.0
         self.resolve(highest, _MARGINS[0])
 
     def resolve(self, highest: float, margin: float) -> None:
@@ -64,11 +65,9 @@ class Level:
             law.nodes(highest=highest, log_rest=self._log_rest, margin=margin) for law in self._laws
         ]
         self._table = self._moments(self.tilts)
-
-    @property
-    def dropped(self) -> float:
-        """A bound on the mass that the ends of the nodes drop."""
-        return float(sum(c * n.dropped for c, n in zip(self.counts, self.nodes, strict=True)))
+        # What the ends of the nodes drop: parts that were sampled on earlier nodes keep those.
+        dropped = float(sum(c * n.dropped for c, n in zip(self.counts, self.nodes, strict=True)))
+        self.dropped = max(self.dropped, dropped)
 
     def log_moments(self, t: Array) -> tuple[Array, Array]:
         """`log N(t)` and `log M(t)`, one row per phase."""
@@ -84,6 +83,16 @@ class Level:
         pairs = zip(self.counts, self.nodes, strict=True)
         with np.errstate(divide="ignore"):
             return float(np.log(sum(c * n.mean() for c, n in pairs)))
+
+    @cached_property
+    def band(self) -> AtLeastOne:
+        """At least one loss in the band that the lowest window takes."""
+        return AtLeastOne(self)
+
+    @cached_property
+    def whole(self) -> Exactly:
+        """All that is left."""
+        return Exactly(0, self)
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,7 @@ class Part(ABC):
         level, step = psi.min(), np.log(last[1] / last[0])
         bend = max(float(psi[best - 1] + psi[best + 1] - 2 * psi[best]) / step**2, 0.1)
         self.estimate = float(level) - 0.5 * np.log(2 * np.pi * bend) + np.log(self.t)
-        self.estimate = min(self.estimate, float(np.min(self._chernoff(epsilon), initial=0.0)))
+        self.estimate = float(np.min(self._chernoff(epsilon), initial=min(self.estimate, 0.0)))
         self._level, self._magnitude = self._choose_scale()
 
     def _chernoff(self, epsilon: float) -> Array:
@@ -178,17 +187,21 @@ class Part(ABC):
         size = log_kernel_peak(self._tilts) + self._logs - self._tilts * epsilon
         return np.where(np.isfinite(size), size, np.inf)
 
+    def _ceiling(self, _: float) -> float:
+        """Log of about what the part is at most."""
+        return float(self.estimate)
+
     def invert(self, epsilon: float, goal: float) -> None:
         """Sample the line, or only bound a part that is nothing against `goal`."""
         self.counts_for_something = False
-        if self.only_bounded or self.estimate < goal + _SMALL:
-            self._bound_only(epsilon)
+        if self.only_bounded or self._ceiling(epsilon) < goal + _SMALL:
+            bounds = self._bounds_only(epsilon)
+            self.bounded = min(bounds, key=lambda bound: bound.log_bound(epsilon))
             if self.only_bounded or self.bounded.log_bound(epsilon) < goal + _SMALL:
                 return
         self.counts_for_something = True
         failure, first = ExactEngineError(""), self.levels[0].margin
         for margin in (first, *(m for m in _MARGINS if m != first)):
-            # nodes that end far out or, where the tilted density grows out there, nearer
             try:
                 last = 0.0
                 for _ in range(4):
@@ -239,15 +252,14 @@ class Part(ABC):
             tilt = float(self._tilts[mask][int(np.argmin(size[mask]))])
             self._sides.append((tilt, self._log_mgf_bound(tilt)))
 
-    def _bound_only(self, epsilon: float) -> None:
-        """A part so small that a Chernoff bound will do."""
+    def _bounds_only(self, epsilon: float) -> list[Tail]:
+        """Bounds that do without a line."""
         best = int(np.argmin(self._chernoff(epsilon)))
-        bounds = [
+        return [
             Tail(self._log_mgf_bound(tilt) + float(log_kernel_peak(np.array(tilt))), tilt)
             # the smallest one, too, where all that is left of the moments is their error
             for tilt in map(float, self._tilts[[0, best]])
         ]
-        self.bounded = min(bounds, key=lambda bound: bound.log_bound(epsilon))
 
     def _choose_last(self, goal: float, epsilon: float) -> float:
         """Where the line may end, from the bound on what is beyond; keeps that bound."""
@@ -407,11 +419,13 @@ class Exactly(Part):
         self.number, self._below = number, levels[-1]
         self._poor = False
 
-    def settles(self, epsilon: float, goal: float) -> bool:
-        """Whether what is left below all windows is inverted at little cost."""
+    def ends(self, epsilon: float, goal: float) -> bool:
+        """Whether all that is left is nothing against `goal`, or one line inverts it cheaply."""
         self.aim(epsilon)
+        if self._poor or self._ceiling(epsilon) < goal + _SMALL - 0.3:
+            return not self._poor
         goal = max(goal, self.estimate)
-        if self._poor or self.t * self.place > _STEEPEST or self.estimate < goal + _SMALL:
+        if self.t * self.place > _STEEPEST:
             return False
         try:
             self._choose_period(epsilon, goal)
@@ -420,12 +434,30 @@ class Exactly(Part):
             return False
         return bool(last * self._period < 2 * np.pi * _FEW_NODES)
 
-    def spoilt(self, epsilon: float, goal: float) -> bool:
-        """Whether the line cancels so much that its bar is too wide; then it never settles."""
-        if self.counts_for_something:
+    def _ceiling(self, epsilon: float) -> float:
+        """Of all that is left, by Chernoff's bound or by the mean of its losses."""
+        if self.number:
+            return float(self.estimate)
+        return min(float(np.min(self._chernoff(epsilon))), self._below.log_mean)
+
+    def completes(self, epsilon: float, goal: float) -> bool:
+        """Bound or invert all that is left; what fails or cancels is not tried again."""
+        try:
+            self.invert(epsilon, goal)
+        except ExactEngineError:
+            self._poor = True
+        if not self._poor and self.counts_for_something:
             low, high = self.bounds(epsilon)
             self._poor = not high - low < 4e-7 * max(high, np.exp(goal - 8 - self.top(epsilon)))
-        return self._poor
+        return not self._poor
+
+    def _bounds_only(self, epsilon: float) -> list[Tail]:
+        found = super()._bounds_only(epsilon)
+        if not self.number:  # the mean of the positive losses, too
+            left = [np.log1p(-min(n.lost * (1 - 1e-9), 1 - 1e-12)) for n in self._below.nodes]
+            gone = float(self.counts @ left - min(left))
+            found.append(Tail(self._below.log_mean + gone, 0.0))
+        return found
 
     def _log_coefficient(self, log_ratio: Array) -> Array:
         """Log of the coefficient of `u^number` in `prod (1 + u ratio)^count`."""

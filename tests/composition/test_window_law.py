@@ -6,6 +6,7 @@ nodes from 40 digits; complex integrands are compared with their own values off 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from patchdp.composition import bands, window_law
+from patchdp.composition import window_law
 from patchdp.composition.bands import Bands
 from patchdp.composition.loss_law import NODES_PER_PANEL, gauss_nodes, gauss_weights
-from patchdp.composition.parts import AtLeastOne, Exactly, Level
+from patchdp.composition.parts import AtLeastOne, Exactly, Level, Tail
 from patchdp.composition.strip import SlopeBound, turning
 from patchdp.composition.window_law import WindowedLaw, WindowNodes
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
@@ -463,6 +464,11 @@ def test_aliases_and_the_end_of_a_line_of_one_step(name):
     assert beyond <= band._tail * (1 + 1e-9) + 1e-17
 
 
+def _bounds(level: Level, epsilon: float) -> list[Tail]:
+    level.whole.aim(epsilon)
+    return level.whole._bounds_only(epsilon)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3, 0.03, 0.3])
 @pytest.mark.parametrize("pair", [RARE, POISSON, OFTEN])
 def test_what_is_left_below_all_windows(pair, epsilon):
@@ -472,11 +478,10 @@ def test_what_is_left_below_all_windows(pair, epsilon):
     once, twice = (Level([law], np.array([c]), place, 64 / place, -70.0) for c in (1.0, 2.0))
     (nodes,) = once.nodes
     truth = Reference(nodes, 0.0, kinks=(epsilon,))
-    rest = bands._rest(once, epsilon)
+    rests = _bounds(once, epsilon)
     alone = truth.delta(truth.left, epsilon)
-    assert alone <= math.exp(rest.log_bound(epsilon))
-    # any other epsilon too, and both kinds of bound
-    for other in (0.0, 0.01, 0.1):
+    # each of them, and at any other epsilon too
+    for other, rest in itertools.product((epsilon, 0.0, 0.01, 0.1), rests):
         assert truth.delta(truth.left, other) <= math.exp(rest.log_bound(other))
     # two steps by the sum over the loss of the first
     mass = 1 - truth.lost(_beyond(nodes)) - np.sum(truth.left * (truth.p + truth.q))
@@ -486,8 +491,8 @@ def test_what_is_left_below_all_windows(pair, epsilon):
     keep = (truth.loss < epsilon) & (truth.loss < 0.5)
     two = float(np.sum((truth.left * truth.p).astype(float)[keep] * up[keep]))
     two += 2 * float(mass) * alone
-    rest = bands._rest(twice, epsilon)
-    assert two * 0.98 <= math.exp(rest.log_bound(epsilon))
+    for rest in _bounds(twice, epsilon):
+        assert two * 0.98 <= math.exp(rest.log_bound(epsilon))
 
 
 @pytest.fixture(scope="module")
