@@ -48,7 +48,7 @@ Phases = Sequence[tuple[StepProfile, int]]
 # Google's engine composes when its rounding is at most this fraction of delta.
 _NEGLIGIBLE = 2e-4
 # ... and when its grid, which is not aimed at delta, stays small.
-_MODERATE = 1 << 20
+_MODERATE = 1 << 17
 # ... and epsilon is not so large that its exponentials overflow.
 _FAR = 500.0
 # Mass that may go to infinity, as a logarithm relative to delta (6e-6).
