@@ -543,7 +543,7 @@ def log_delta_upper(
     """Logs of certified deltas at each `epsilon >= 0`.
 
     One composition is tilted towards one epsilon and stays sharp for those around it; others are
-    added until every epsilon has a sharp bound.
+    added until every epsilon has a sharp bound. The bounds never rise with epsilon.
 
     Args:
       phases: Steps and how often each is applied.
@@ -570,7 +570,17 @@ def log_delta_upper(
             if not sharp and i != pivot:
                 left.append(i)
         order = left
-    return best.reshape(np.shape(epsilon))
+    return _falling(flat, best).reshape(np.shape(epsilon))
+
+
+def _falling(
+    epsilon: npt.NDArray[np.float64], logs: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Bounds of log delta that fall with epsilon: one at a smaller epsilon holds there too."""
+    order = np.argsort(epsilon)
+    falling = np.empty_like(logs)
+    falling[order] = np.minimum.accumulate(logs[order])
+    return falling
 
 
 def _compose_towards(

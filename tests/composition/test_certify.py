@@ -214,3 +214,24 @@ def test_a_grid_a_little_too_large_is_coarsened_within_the_tolerance(
     monkeypatch.setattr(tilted, "MAX_POINTS", max(lengths) - 1)
     coarse = certify.epsilon_upper(phases, log_delta=log_delta, reference=truth).value
     assert truth <= fine < coarse <= truth * (1 + 1e-3)
+
+
+def test_deltas_never_rise_with_epsilon_though_every_one_is_composed_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = certify._compose_towards
+    rng = np.random.default_rng(0)
+
+    def loose(*arguments: object) -> object:  # each bound too high by a factor of its own
+        composed = plain(*arguments)
+        high = rng.uniform(0.0, 5.0)
+        found = composed.log_delta_sharpness
+        object.__setattr__(composed, "log_delta_sharpness", lambda e: (found(e)[0] + high, False))
+        return composed
+
+    monkeypatch.setattr(certify, "_compose_towards", loose)
+    epsilon = np.linspace(4.0, 2.0, 9)
+    phases = [(step(0.02, 0.5), 1000)]
+    logs = certify.log_delta_upper(phases, epsilon=epsilon)
+    assert np.all(np.diff(logs) >= 0)  # epsilon falls
+    assert np.all(logs >= np.asarray(exact.log_delta_estimate(phases, epsilon)))
