@@ -425,7 +425,9 @@ class Exactly(Part):
         if self._poor or self._ceiling(epsilon) < goal + _SMALL - 0.3:
             return not self._poor
         goal = max(goal, self.estimate)
-        if self.t * self.place > _STEEPEST:
+        # no step's transform falls below about a half of what it is at y = 0
+        least = self.top(epsilon) - 0.7 * np.sum(self.counts)
+        if self.t * self.place > _STEEPEST or least > goal - _REST:
             return False
         try:
             self._choose_period(epsilon, goal)
@@ -514,7 +516,7 @@ class Exactly(Part):
             ratio = self._ratio[:, None] * np.array(moduli)
             with np.errstate(divide="ignore"):
                 return y, np.log(_coefficient(self.counts, ratio, self.number))
-        y = np.geomspace(0.03 * self.t, 3e3 * max(self.t, 1 / self.place), 120)
+        y = np.geomspace(0.03 * self.t, 3e3 * max(self.t, 1 / self.place), 40)
         nodes = zip(self._below.nodes, self.counts, self._log_r, strict=True)
         drops = [count * np.log1p(-n.drop(self.t, float(log_r), y)) for n, count, log_r in nodes]
         return y, np.asarray(np.sum(drops, axis=0))

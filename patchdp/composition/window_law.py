@@ -151,12 +151,13 @@ class WindowedLaw:
           log_rest: Positions beyond which less than this log-probability is left may be dropped.
           margin: How many widths of the density further the nodes go.
         """
-        pieces = []
+        # where windows are narrow tilts are steep
+        narrow, pieces = max(self.relative_width / _WIDTH, 0.7), []
         for (weight, pair), above, window in zip(
             self.profile.parts, self.above, self.window, strict=True
         ):
             end = self._end(pair, above, log_rest, margin)
-            pieces.append(_Piece(pair, weight, above, window, end, self.side))
+            pieces.append(_Piece(pair, weight, above, window, end, self.side, narrow))
         return WindowNodes(pieces, self.side, highest)
 
     def _end(self, pair: MixturePair, above: _Windows, log_rest: float, margin: float) -> float:
@@ -188,15 +189,16 @@ class _Piece:
         window: _Windows,
         end: float,
         side: Side,
+        narrow: float,
     ) -> None:
         self.pair, self.weight, self.above, self.window = pair, weight, above, window
-        self.end, self.side = end, side
+        self.end, self.side, self.narrow = end, side, narrow
         self.mu = max(abs(m) for m in (*pair.shifts, *pair.p_means, *pair.q_means))
         self.start = 0.0 if side == "symmetric" else -(_FAR_LEFT + self.mu)
 
     def edges(self, highest: float) -> Array:
         """Panel edges: narrow against the density, the windows and the oscillation."""
-        width = min(0.45, 0.3 / self.mu)
+        width = self.narrow * min(0.6, 0.4 / self.mu)
         top = float(self.pair.loss(self.end))
         if self.end / width + top * highest / _PHASE > _MOST_PANELS:
             raise ExactEngineError(
@@ -501,7 +503,9 @@ class WindowNodes:
                 length += np.append(0.0, reach)[np.searchsorted(-p, -levels, side="right")]
             masses.append(np.diff(levels, prepend=0.0) * length)
             lengths.append(length)
-        return np.concatenate(masses), np.concatenate(lengths)
+        mass, length = np.concatenate(masses), np.concatenate(lengths)
+        some = mass > 1e-6 * np.max(mass)  # where a density rises, most are nothing
+        return mass[some], length[some]
 
     def _steps(self, number: int, t: float, log_n: float) -> list[tuple[Array, Array]]:
         """Lower bounds on the density of the tilted loss, over `N(t)`, in cells off 0 on each side.
