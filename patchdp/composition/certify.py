@@ -596,16 +596,28 @@ def _compose_towards(
             reference = float(exact.log_delta_estimate(phases, np.array(epsilon)))
     if reference is not None and not math.isfinite(reference):
         reference = None  # below what the estimate resolves
-    spent, previous = 0.5 * tolerance, math.inf
+    spent, previous, cut = 0.5 * tolerance, math.inf, False
     log_delta = log_delta - 3.0 if reference is None else reference
+    best: tilted.ComposedMasses | Layers | None = None
     for _ in range(8):
-        design = _Design(sketch, epsilon, log_delta, spent)
-        composed = design.compose((0.8 * epsilon, 1.25 * epsilon))
-        found = composed.log_delta_upper(epsilon)
+        try:
+            design = _Design(sketch, epsilon, log_delta, spent, cut=cut)
+            composed = design.compose((0.8 * epsilon, 1.25 * epsilon))
+        except tilted.GridTooLarge:
+            if best is None:
+                raise
+            break
+        found, sharp = composed.log_delta_sharpness(epsilon)
+        if found < previous or best is None:
+            best = composed
+        if not sharp and not cut:
+            cut, previous = True, min(found, previous)  # perhaps it is rounding in the transforms
+            continue
         goal = reference if reference is not None else found - (previous - found) / 3
         if found - goal <= tolerance or previous - found <= 0.1 * (found - goal):
             break
         shrink = 0.5 * tolerance / (found - goal) if math.isfinite(goal) else 0.25
         spent, previous = spent * min(max(shrink, 1 / 64), 0.5), found
         log_delta = min(log_delta, found)
-    return composed
+    assert best is not None  # the first turn sets it or raises
+    return best

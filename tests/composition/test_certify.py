@@ -235,3 +235,11 @@ def test_deltas_never_rise_with_epsilon_though_every_one_is_composed_anew(
     logs = certify.log_delta_upper(phases, epsilon=epsilon)
     assert np.all(np.diff(logs) >= 0)  # epsilon falls
     assert np.all(logs >= np.asarray(exact.log_delta_estimate(phases, epsilon)))
+
+
+def test_deep_tails_are_composed_in_layers_where_rounding_hides_them() -> None:
+    # On one grid the first is bounded by -159.5 only, the second needs too long a transform.
+    phases = [(step(0.00010211173856689583, 1 / 6.071838822434014), 7981)]
+    for epsilon, reached in ((0.06773956, -164.0), (0.075, -173.0)):
+        (found,) = certify.log_delta_upper(phases, epsilon=np.array([epsilon]))
+        assert float(exact.log_delta_estimate(phases, np.array(epsilon))) < found < reached
