@@ -365,3 +365,19 @@ def test_steep_tilts_need_narrow_panels() -> None:
     lower, upper = Bands(phases, 0.00245683, "symmetric").bounds(0.00245683)
     assert lower <= -72.53236013 <= upper
     assert upper - lower < 1e-6
+
+
+@pytest.mark.parametrize("counts", [(10**6, 0), (10**6, 30_000)])
+def test_the_line_of_all_that_is_left_stays_below_its_bound(counts: tuple[int, int]) -> None:
+    phases = [(p, count) for p, count in zip((RARE, POISSON), counts, strict=True) if count]
+    laws = [WindowedLaw.whole(p, "symmetric", reach=24.0).below(2.0) for p, _ in phases]
+    level = parts.Level(laws, np.array([float(c) for _, c in phases]), 2.0, 64.0, -60.0)
+    level.whole.aim(3.0)
+    y, log_size = level.whole._log_decay()
+    with np.errstate(divide="ignore"):
+        own = np.log(np.abs(level.whole._transform(np.append(0.0, y), np.zeros(1)).f[1:]))
+    seen = own > -25.0
+    assert np.all(own[seen] <= log_size[seen] + 1e-9)
+    assert np.all(np.diff(log_size) <= 0)
+    assert log_size[seen][-1] < 0.1 * own[seen][-1]
+    assert own[seen][-1] < -1.0
