@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition.inversion import Line, TiltedLaw, alias_bound, log_kernel_peak
+from patchdp.composition.inversion import Chernoff, Line, TiltedLaw
 from patchdp.composition.loss_law import LossLaw, small_exp
 from patchdp.composition.strip import (
     OscillationBound,
@@ -84,7 +84,12 @@ def _step_error(tilted: TiltedLaw, count: float, highest: float, grid: Array) ->
     heavy = share > 1e-60
     angle = np.outer(grid, size[heavy])
     wave = np.minimum(np.square(angle), 2 + 2 * angle) @ share[heavy]
-    rounding = wave + 1e-50 * (1 + grid) + grid * float(lost @ first)
+    # One-sided sums hold the mean of all nodes: what is not kept misses the defect of the sine
+    # only, which `wave` covers. The mean itself lacks what is beyond a cut.
+    of_mean = float((lost if law.folded else relative) @ first)
+    if law.cut and not law.folded:
+        of_mean += law.beyond * float(np.exp(-log_m))
+    rounding = wave + 1e-50 * (1 + grid) + grid * of_mean
     return _StepError(
         tilted,
         count,
@@ -118,9 +123,8 @@ def _terms(law: LossLaw, t: float, log_m: float) -> tuple[Array, Array]:
 
 def _highest_tilt(line: Line) -> float:
     """The tilt that bounds the first alias best: the quadrature is proved up to it."""
-    t, tilts = float(line.t[0]), line.tilts[0]
-    exponent = line.chernoff[0] + log_kernel_peak(tilts)
-    exponent = exponent - tilts * (line.chosen_for[0] + line.period[0])
+    t, tilts = float(line.t[0]), line.chernoff.tilts[0]
+    exponent = line.chernoff.levels[0] - tilts * (line.chosen_for[0] + line.period[0])
     above = tilts > t
     return float(tilts[above][np.argmin(exponent[above])]) if np.any(above) else t
 
@@ -147,8 +151,6 @@ class ErrorBar:
         # errors are looked up in cells that reach farther than any sample
         grid = step * (1e11 * y[-1] / step) ** _ERROR_CELLS * (1 + 1e-12)
         highest = _highest_tilt(line)
-        used = line.tilts[0] <= highest
-        self._tilts, self._chernoff = line.tilts[:, used], line.chernoff[:, used]
         self._steps = [
             _step_error(law, float(count[0]), highest, grid)
             for law, count in zip(line.tilted.laws, line.tilted.counts, strict=True)
@@ -165,7 +167,7 @@ class ErrorBar:
         self._at_zero = sum(s.count * s.at_zero for s in self._steps)
         # each step's loss is the one of the nodes but for this chance
         self._beyond = sum(s.count * s.tilted.law.beyond for s in self._steps if s.tilted.law.cut)
-        self._trust_chernoff()
+        self._chernoff = self._trusted(line.chernoff, highest)
 
     def _line_error(self) -> Array:
         """Bound on the error of the integrand's numerator at the nodes."""
@@ -253,16 +255,18 @@ class ErrorBar:
         """Upper bound on `|M(t + iy)/M(t)|^2`."""
         return np.asarray(np.square(np.abs(self._own(s, y)) + np.minimum(s.characteristic(y), 1.0)))
 
-    def _trust_chernoff(self) -> None:
-        """Raise Chernoff's exponents by a bound on their error.
+    def _trusted(self, chernoff: Chernoff, highest: float) -> Chernoff:
+        """The tilts up to the highest, with exponents raised by a bound on their error.
 
         That of a step's `M` is the one at the highest tilt; `M` is at least 1, above `t` at least
         `M(t)`.
         """
-        self._chernoff = (1 + 1e-9) * self._chernoff
+        used = chernoff.tilts[0] <= highest
+        tilts, exponents = chernoff.tilts[:, used], (1 + 1e-9) * chernoff.log_mgf[:, used]
         for s in self._steps:
-            relative = np.where(self._tilts >= self._t, 0.0, min(float(s.tilted.log_m[0]), 700.0))
-            self._chernoff += s.count * np.exp(relative) * s.excess_error
+            relative = np.where(tilts >= self._t, 0.0, min(float(s.tilted.log_m[0]), 700.0))
+            exponents = exponents + s.count * np.exp(relative) * s.excess_error
+        return Chernoff(tilts, exponents, chernoff.symmetric)
 
     def bounds(self, epsilon: float) -> tuple[float, float]:
         """Lower and upper bound on `log delta(epsilon)`."""
@@ -276,7 +280,7 @@ class ErrorBar:
         with np.errstate(over="ignore"):
             upper = (total + spread) * np.exp(min(factor, 700.0)) - known + slop
         period = np.array([[self._period]])
-        alias = float(alias_bound(self._tilts, self._chernoff, line.t, eps, period)[0, 0])
+        alias = float(self._chernoff.aliases(line.t, eps, period)[0, 0])
         lower = (total - spread) * np.exp(-factor) - known - slop - np.exp(min(alias - top, 300.0))
         with np.errstate(divide="ignore", invalid="ignore"):
             log_lower = float(np.log(lower)) + top if lower > 0 else -np.inf

@@ -21,7 +21,15 @@ import numpy.typing as npt
 from patchdp.composition.loss_law import LossLaw, Side, cached_law, loss_laws, margin, widest_shift
 from patchdp.step import StepProfile
 
-__all__ = ["Composition", "Line", "TiltedLaw", "TiltedSum", "farthest_position", "log_kernel_peak"]
+__all__ = [
+    "Chernoff",
+    "Composition",
+    "Line",
+    "TiltedLaw",
+    "TiltedSum",
+    "farthest_position",
+    "log_kernel_peak",
+]
 
 Array = npt.NDArray[np.float64]
 Plan: TypeAlias = Sequence[tuple[StepProfile, int]]
@@ -215,12 +223,51 @@ def _sine_defect(u: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class Chernoff:
+    """What bounds the aliases: `K` at some `tilts`, increasing, both of shape `(rows, k)`.
+
+    `symmetric` says whether the law is that of its reversal.
+    """
+
+    tilts: Array
+    log_mgf: Array
+    symmetric: bool
+
+    @cached_property
+    def levels(self) -> Array:
+        """`delta(v) <= e^{level - tilt v}`, by tilts."""
+        return self.log_mgf + log_kernel_peak(self.tilts)
+
+    def aliases(self, t: Array, epsilon: Array, period: Array) -> Array:
+        """Log of a bound on all that the trapezoid rule adds beyond `Line.known_aliases`.
+
+        `period` has shape `(rows, m)`, so has the result.
+        """
+        base, s = self.levels[:, None, :], self.tilts[:, None, :]
+        at, eps = t[:, None], epsilon[:, None]
+        gap = s - at[..., None]
+        right = base - s * (eps + period)[..., None] + (at * period)[..., None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shrink = np.log(-np.expm1(-np.maximum(gap, 0.0) * period[..., None]))
+            above = np.min(np.where(gap > 0, right - shrink, np.inf), axis=-1)
+        shift = period[..., None] * _EACH_ALIAS
+        v = eps[..., None] - shift
+        tail = np.min(base[:, None] - s[:, None] * np.abs(v)[..., None], axis=-1)
+        # left of 0 it is the reversed law that counts, of which nothing else is known
+        tail = np.minimum(tail if self.symmetric else np.where(v < 0, 0.0, tail), 0.0)
+        below = -shift * at[..., None] + np.minimum(v, 0.0) + tail
+        rest = -(_ALIASES + 1) * period * at - np.log(-np.expm1(-period * at))
+        terms = np.concatenate([below, above[..., None], rest[..., None]], axis=-1)
+        return np.asarray(np.logaddexp.reduce(terms, axis=-1))
+
+
+@dataclass(frozen=True)
 class Line:
     """The integrand on the line `Re z = t`, sampled: everything about delta near one epsilon.
 
     `tilted` is the composition. All arrays have one row per target: `t`, `log_m` (the `K(t)`),
     `period` and `chosen_for` (that epsilon) of shape `(rows,)`; `y`, `real`, `phase` of shape
-    `(rows, nodes)`; `tilts`, increasing, and `chernoff` (`K` there) bound the aliases.
+    `(rows, nodes)`; `chernoff` bounds the aliases.
     """
 
     tilted: TiltedSum
@@ -228,8 +275,7 @@ class Line:
     log_m: Array
     period: Array
     chosen_for: Array
-    tilts: Array
-    chernoff: Array
+    chernoff: Chernoff
     y: Array
     real: Array
     phase: Array
@@ -273,8 +319,8 @@ def sample_line(
     tilted = composition.under(t)
     log_m, deviation = tilted.log_m, np.sqrt(np.maximum(tilted.variance, 1e-300))
     tilts = chernoff_tilts(composition, t, deviation)
-    chernoff = composition.log_mgf(tilts)
-    period, faithful = choose_period(tilts, chernoff, t, epsilon, log_m, deviation)
+    chernoff = Chernoff(tilts, composition.log_mgf(tilts), composition.laws[0].folded)
+    period, faithful = choose_period(chernoff, t, epsilon, log_m, deviation)
     step = 2 * np.pi / period
     count = int(np.clip(np.max(np.ceil(20 / (deviation * step))), 16, 1024))
     ys, reals, phases = [], [], []
@@ -293,7 +339,7 @@ def sample_line(
             break
         count = start
     sampled = (np.concatenate(a, axis=1) for a in (ys, reals, phases))
-    line = Line(tilted, t, log_m, period, epsilon, tilts, chernoff, *sampled)
+    line = Line(tilted, t, log_m, period, epsilon, chernoff, *sampled)
     return line, done & faithful
 
 
@@ -314,7 +360,7 @@ def _nodes(tilted: TiltedSum, step: Array, start: int, count: int) -> tuple[Arra
 
 
 def choose_period(
-    tilts: Array, chernoff: Array, t: Array, epsilon: Array, log_m: Array, deviation: Array
+    chernoff: Chernoff, t: Array, epsilon: Array, log_m: Array, deviation: Array
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The smallest period on a ladder whose aliases are small enough, and where there is one."""
     shortest = 6 * deviation
@@ -322,7 +368,7 @@ def choose_period(
     ladder = shortest[:, None] * (longest / shortest)[:, None] ** _LADDER
     log_size = np.log(t) + np.log1p(t)  # delta is about e^{K - t eps} / (t (1 + t) deviation)
     log_delta = log_m - t * epsilon - log_size - np.log1p(deviation)
-    errors = alias_bound(tilts, chernoff, t, epsilon, ladder)
+    errors = chernoff.aliases(t, epsilon, ladder)
     good = errors <= (log_delta + _TARGET)[:, None]
     first = np.where(np.any(good, axis=1), np.argmax(good, axis=1), ladder.shape[1] - 1)
     return np.take_along_axis(ladder, first[:, None], axis=1)[:, 0], np.any(good, axis=1)
@@ -335,28 +381,6 @@ def chernoff_tilts(composition: Composition, t: Array, deviation: Array) -> Arra
     up = t[:, None] + widest[:, None] * (np.arange(1, 9) / 8.0) ** 1.5
     down = t[:, None] * np.array([0.02, 0.1, 0.3, 0.55, 0.8])
     return np.concatenate([down, t[:, None], up], axis=1)
-
-
-def alias_bound(tilts: Array, chernoff: Array, t: Array, epsilon: Array, period: Array) -> Array:
-    """Log of a bound on all that the trapezoid rule adds beyond `Line.known_aliases`.
-
-    `tilts`, `chernoff` (`K` there) have shape `(rows, k)`, `period` `(rows, m)`; the result has
-    the shape of `period`.
-    """
-    base = (chernoff + log_kernel_peak(tilts))[:, None, :]
-    s, at, eps = tilts[:, None, :], t[:, None], epsilon[:, None]
-    gap = s - at[..., None]
-    right = base - s * (eps + period)[..., None] + (at * period)[..., None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shrink = np.log(-np.expm1(-np.maximum(gap, 0.0) * period[..., None]))
-        above = np.min(np.where(gap > 0, right - shrink, np.inf), axis=-1)
-    shift = period[..., None] * _EACH_ALIAS
-    v = eps[..., None] - shift
-    tail = np.min(base[:, None] - s[:, None] * np.abs(v)[..., None], axis=-1)
-    below = -shift * at[..., None] + np.minimum(v, 0.0) + np.minimum(tail, 0.0)
-    rest = -(_ALIASES + 1) * period * at - np.log(-np.expm1(-period * at))
-    terms = np.concatenate([below, above[..., None], rest[..., None]], axis=-1)
-    return np.asarray(np.logaddexp.reduce(terms, axis=-1))
 
 
 def farthest_position(plans: Sequence[Plan], log_delta: Array) -> Array:

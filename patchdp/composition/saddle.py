@@ -85,7 +85,7 @@ def _solve(
             cap = np.where(np.any(short), 2 * cap, cap)
         else:
             cap = np.where(short, 2 * cap, cap)
-    return Saddle(composition, t, epsilon, t < 0.99 * composition.largest_tilt)
+    return Saddle(composition, t, epsilon, t < 0.98 * composition.largest_tilt)
 
 
 def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Array, Array, Array]:
@@ -125,7 +125,7 @@ def _newton(composition: Composition, goal: Array, by_delta: bool) -> tuple[Arra
         gap = np.abs(value) / np.sqrt(bend) if by_delta else np.abs(value) * t / np.sqrt(bend)
         s = new
         near = (gap < 0.1) & (np.abs(value) < 0.5 if by_delta else True)
-        beyond = low > top - 0.02  # a larger tilt is wanted
+        beyond = low > top - 0.02  # a larger tilt is wanted: not found
         if np.all(near | beyond | (high - low < 1e-6)):
             break
     return np.exp(s), epsilon, np.sqrt(np.maximum(k2, 1e-300))

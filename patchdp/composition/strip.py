@@ -73,19 +73,24 @@ class Remainder:
 
     def excess(self) -> float:
         """Of `M(t) - 1`, relative to `M(t)`."""
-        return self.t * (self.t + 1) * float(np.sum(np.exp(np.min(self.moments, axis=0))))
+        return self.t * (self.t + 1) * self._sum(self.moments)
 
     def mass(self) -> float:
         """Of sums of masses: both signs of the loss together weigh at most twice the bound."""
-        return 2 * float(np.sum(np.exp(np.min(self.masses, axis=0))))
+        return 2 * self._sum(self.masses)
 
     def mean(self) -> float:
         """Of sums of masses times `L`."""
-        return 2 * float(np.sum(np.exp(np.min(0.5 * (self.masses + self.moments), axis=0))))
+        return 2 * self._sum(0.5 * (self.masses + self.moments))
 
     def second(self) -> float:
         """Of sums of masses times `L^2`."""
-        return 2 * float(np.sum(np.exp(np.min(self.moments, axis=0))))
+        return 2 * self._sum(self.moments)
+
+    @staticmethod
+    def _sum(logs: Array) -> float:
+        """Over the panels, from the best ellipse of each; what exceeds e^600 is useless anyway."""
+        return float(np.sum(np.exp(np.minimum(np.min(logs, axis=0), 600.0))))
 
 
 def quadrature_remainders(tilted: TiltedLaw, highest: float) -> Remainder:

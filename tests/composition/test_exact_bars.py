@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.exact_accuracy import Setting, check
+from patchdp.composition import exact
 from patchdp.composition.error_bars import ErrorBar, _step_error
 from patchdp.composition.inversion import (
+    Chernoff,
     Composition,
     TiltedLaw,
-    alias_bound,
     compose,
     sample_line,
 )
@@ -249,8 +250,28 @@ def test_the_trapezoid_rule_adds_exactly_the_aliases():
     known = np.sum(np.where(v < 0, -np.expm1(np.minimum(v, 0)), 0) * np.exp(negative * period * t))
     tilts = np.linspace(0.05, 6.0, 60)[None, :]
     chernoff = composition.cumulants(tilts)[0]
-    bound = alias_bound(tilts, chernoff, np.array([t]), np.array([eps]), np.array([[period]]))
+    bound = Chernoff(tilts, chernoff, True).aliases(
+        np.array([t]), np.array([eps]), np.array([[period]])
+    )
     assert 0 <= extra - known <= np.exp(bound[0, 0])
+
+
+def test_left_of_zero_aliases_belong_to_the_reversed_law():
+    # that of the backward direction has the heavier tail
+    pair = fixed_size_pair(rate=0.15375, mu=1 / 4.242156)
+    plan, eps = [(StepProfile(((1.0, pair),), attainable=True), 10)], np.array([0.212892])
+    saddle = saddle_for_epsilon([plan], eps, "backward")
+    tilt, farthest = saddle.composition.largest_tilt, saddle.composition.farthest
+    law = compose([plan], "backward", tilt, refinement=2.5, farthest=farthest)
+    line, done = sample_line(law, saddle.t, eps, most_nodes=1 << 14)
+    assert done[0]
+    t = float(line.t[0])
+    for period in (0.35, 0.5, float(line.period[0])):
+        v = eps - period * np.arange(1, 9)
+        v = v[v < 0]
+        aliases = v + (v - eps) * t + exact.log_delta_estimate(plan, -v, side="forward")
+        bound = line.chernoff.aliases(line.t, eps, np.array([[period]]))
+        assert np.logaddexp.reduce(aliases) <= bound[0, 0]
 
 
 def test_moments_of_tiny_losses_keep_their_relative_accuracy():
@@ -327,7 +348,7 @@ def test_exponents_that_bound_the_aliases_carry_the_error_of_the_quadrature(monk
     composition, line = _sampled(4.0)
     monkeypatch.setattr(Remainder, "excess", lambda self: 1e-5)  # of M(t), for each of 400 steps
     bar = ErrorBar(line)
-    raised = bar._chernoff - composition.cumulants(bar._tilts)[0]
+    raised = bar._chernoff.log_mgf - composition.cumulants(bar._chernoff.tilts)[0]
     assert np.all(raised >= 400 * 1e-5)
     lower, upper = bar.bounds(1.0)
     value = float(line.log_delta(np.array([1.0]))[0][0])
