@@ -424,7 +424,9 @@ def epsilon_upper_many(plans: Sequence[Plan], log_delta: npt.ArrayLike) -> Array
 
 def _each(values: npt.ArrayLike, answer: Callable[[float], float]) -> Array:
     array = np.asarray(values, dtype=np.float64)
-    return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
+    # a bound that overflows is infinite, one that is no number is none: both are refused
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return np.array([answer(float(v)) for v in array.ravel()]).reshape(array.shape)
 
 
 def _fine_line(phases: Plan, saddle: Saddle, side: Side, epsilon: Array, refinement: float) -> Line:
