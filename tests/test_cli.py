@@ -132,7 +132,7 @@ BAD = [
     ([*changed("--delta", "1e-5"), "--method", "magic"], "method"),
     ([*changed("--delta", "1e-5"), "--tolerance", "0"], "tolerance"),
     ([*changed("--delta", "1e-5"), "--tolerance", "nan"], "tolerance"),
-    ([*changed("--delta", "1e-5"), "--tolerance", "1e-13"], "exact value"),
+    ([*changed("--noise-multiplier", "0.3"), "--tolerance", "1e-13"], "exact value"),
     ([*changed("--delta", "1e-5"), "--epochs", "3"], "steps or epochs"),
     ([*changed("--delta", "1e-5"), "--config", "/nowhere/at/all.toml"], "config"),
     ([*changed("--delta", "1e-5"), "--within", "0:5"], "within"),
