@@ -69,7 +69,7 @@ _HELP: Mapping[str, str] = {
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
     "method": "pld (default), exact, rdp or optimal.",
-    "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2); at least 1e-8.",
+    "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2).",
 }
 
 

@@ -29,8 +29,10 @@ Array = npt.NDArray[np.float64]
 Delta = Callable[[Array], Array]
 
 _UNIT = 2.0**-52
-# A round that gains less than this, relative to the error rate or absolutely, is the last.
+# A round that gains less than this, relative to the error rate or absolutely, is the last...
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-15
+# ... where no epsilon beside the best one could gain this much of what the attacker has.
+_ADVANTAGE = 0.02
 _LARGEST_EPSILON = 700.0
 
 
@@ -81,17 +83,23 @@ def tradeoff(delta: Delta, alpha: npt.ArrayLike) -> Array:
         best = np.maximum(best, found)
         # Twice, lest the first zoom happens to miss.
         calm = np.where(gain <= np.maximum(_RELATIVE * best, _ABSOLUTE), calm + 1, 0)
-        settled = calm >= 2
-        # A rate of 0 with nothing found yet needs larger epsilons, if any.
         top = values.argmax(axis=2)  # (2, alphas)
+        left = nodes[np.maximum(top - 1, 0)]
+        right = np.minimum(top + 1, len(nodes) - 1)
+        # delta falls, so between neighbours either family is below this
+        least = deltas[right]
+        hope = np.maximum(
+            1 - least[0] - np.exp(left[0]) * flat, np.exp(-left[1]) * (1 - least[1] - flat)
+        )
+        right = nodes[right]
+        settled = (calm >= 2) & (hope - best <= _ADVANTAGE * (1 - flat - best) + 1e-13)
+        # A rate of 0 with nothing found yet needs larger epsilons, if any.
         ends = np.any(values.max(axis=2) > 0, axis=0) & np.any(top == len(nodes) - 1, axis=0)
         hopeless = nodes[-1] >= _LARGEST_EPSILON
         missing = (best == 0) & (flat < 1)
         wider = not hopeless and bool(np.any((ends & ~settled) | missing))
         if np.all(settled & ~missing) or (np.all(settled) and hopeless):
             break
-        left = nodes[np.maximum(top - 1, 0)]
-        right = nodes[np.minimum(top + 1, len(nodes) - 1)]
         middle = nodes[top]
         active = ~settled
         parts = np.array([0.25, 0.5, 0.75])

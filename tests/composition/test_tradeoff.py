@@ -71,9 +71,26 @@ def test_curve_is_a_trade_off(rate, mu, alpha):
     assert 0 <= high <= middle + 1e-12 <= low + 2e-12 <= 1 + 3e-12
     assert middle <= 1 - alpha
     assert middle >= 1 - alpha - float(step.delta(0.0)) - 1e-12
-    # Its own inverse: the relation is symmetric.
+    # Its own inverse (the relation is symmetric), to a small part of what the attacker has.
     if middle > 1e-6:
-        assert tradeoff(step.delta, np.array([middle]))[0] == pytest.approx(alpha, abs=2e-4)
+        near = 2e-4 * min(float(step.delta(0.0)), 1.0) + 1e-12
+        assert tradeoff(step.delta, np.array([middle]))[0] == pytest.approx(alpha, abs=near)
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-6, 0.1, 1.0])
+@pytest.mark.parametrize("mu", [0.01, 0.5, 3.0])
+def test_curve_is_near_the_best_of_all_epsilons(rate, mu):
+    step = StepProfile(((1.0, fixed_size_pair(rate=rate, mu=mu)),), attainable=True)
+    epsilon = np.geomspace(1e-13, 50, 100_001)
+    delta, alphas = step.delta(epsilon), np.linspace(0.01, 0.99, 12)
+    best = [
+        max(
+            0.0, np.max(1 - delta - np.exp(epsilon) * a), np.max(np.exp(-epsilon) * (1 - delta - a))
+        )
+        for a in alphas
+    ]
+    gap = np.array(best) - tradeoff(step.delta, alphas)
+    assert np.all(gap <= 1e-3 * float(step.delta(0.0)))
 
 
 def test_success_is_the_best_vote_of_a_bayesian():
