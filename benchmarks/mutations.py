@@ -43,6 +43,7 @@ PROFILE = "tests/step/test_profile.py"
 TRADEOFF = "tests/composition/test_tradeoff.py"
 HITS = "tests/geometry/test_hits.py"
 CAUGHT = "tests/test_mutations_caught.py"
+BARS = "tests/composition/test_exact_bars.py"
 BANDS = "tests/composition/test_bands.py"
 WINDOWS = "tests/composition/test_window_law.py"
 LAYERS = "tests/composition/test_layers.py"
@@ -261,6 +262,41 @@ MUTATIONS = (
         "return LossAtoms(losses, masses, min(self.infinity * p * (1 + _UNIT), 1.0))",
         "return LossAtoms(losses, masses, 0.0)",
         (CAUGHT,),
+    ),
+    Mutation(
+        "error bar: aliases left of 0 bounded by the law itself, not by its reversal",
+        "composition/inversion.py",
+        "tail = np.minimum(tail if self.symmetric else np.where(v < 0, 0.0, tail), 0.0)",
+        "tail = np.minimum(tail, 0.0)",
+        (BARS,),
+    ),
+    Mutation(
+        "error bar: nodes left out of the line not counted as missing",
+        "composition/error_bars.py",
+        "lost = np.ones(len(loss))",
+        "lost = relative.copy()",
+        (BARS,),
+    ),
+    Mutation(
+        "error bar: the remainder taken at the line's tilt, not at the highest",
+        "composition/strip.py",
+        "part = _Grid(pair, weight, law, highest, x)",
+        "part = _Grid(pair, weight, law, float(tilted.t[0]), x)",
+        (BARS,),
+    ),
+    Mutation(
+        "error bar: small losses, the fourth order halved",
+        "composition/strip.py",
+        "least = np.minimum(least, square - square**2 * np.square(self._within) / 3)",
+        "least = np.minimum(least, square - square**2 * np.square(self._within) / 6)",
+        (BARS,),
+    ),
+    Mutation(
+        "error bar: the growth of a moved density forgotten",
+        "composition/strip.py",
+        "grown = np.log(mass + 1e-300) + np.where(rise < 300, rise, np.inf)",
+        "grown = np.log(mass + 1e-300) + 0 * rise",
+        (BARS,),
     ),
     Mutation(
         "exact engine in parts: what the end of the nodes drops not added",
