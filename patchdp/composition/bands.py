@@ -90,6 +90,8 @@ class Bands:
         self._invert()
         if self._narrow() or self._ladder.counts_losses or epsilon == 0.0:
             return
+        if len(self._phases) > 1:  # no tilt's unit is common to all the ways of counting then
+            return
         usual = vars(self).copy()
         for share in _COUNTED:
             with contextlib.suppress(ExactEngineError):

@@ -399,6 +399,7 @@ class AtLeastOne(Part):
         spread = (of_m + 1.001 * share * of_n) * np.exp(np.minimum(of_n, 600.0))
         apart = np.abs(full) * np.expm1(np.minimum(of_full, 600.0))
         apart += np.abs(rest) * np.expm1(np.minimum(of_rest, 600.0))
+        apart[(of_full > 600.0) | (of_rest > 600.0)] = np.inf
         apart[0] = np.inf
         phase = np.maximum(_magnitude(power), _magnitude(power_rest))
         return _Samples(f, size, phase, np.fmin(spread, apart), factor)

@@ -260,7 +260,7 @@ class WindowNodes:
         self.lost_gain = float(self._cut @ gain) + tail_gap
         last = [float(np.exp(p.above.log_left(np.array([p.end]))[0])) for p in pieces]
         # what the end of the nodes drops though no window took it
-        self.dropped = 1.01 * max(last) * beyond
+        self.dropped = max(1.01 * max(last) * beyond, 1e-323)  # never 0 by underflow
 
     @staticmethod
     def _log_inside(window: _Windows, x: Array) -> Array:

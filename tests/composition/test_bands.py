@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from benchmarks.exact_accuracy import Setting, check
 from patchdp.composition import bands, parts
 from patchdp.composition.bands import Bands
+from patchdp.composition.loss_law import loss_laws
 from patchdp.composition.window_law import WindowedLaw, WindowNodes
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
 
@@ -381,3 +382,21 @@ def test_the_line_of_all_that_is_left_stays_below_its_bound(counts: tuple[int, i
     assert np.all(np.diff(log_size) <= 0)
     assert log_size[seen][-1] < 0.1 * own[seen][-1]
     assert own[seen][-1] < -1.0
+
+
+def test_two_different_steps_are_never_bounded_below_their_convolution():
+    # The likeliest large loss is that of the phase with a single step: counted, two of them would
+    # seem to be impossible at a steep tilt.
+    pairs = (
+        fixed_size_pair(rate=0.00012987898476233967, mu=0.3976504043612074),
+        fixed_size_pair(rate=0.010456150826137392, mu=0.41848083470360575),
+    )
+    first, second = (StepProfile(((1.0, pair),), attainable=True) for pair in pairs)
+    epsilon = 19.0868
+    law = loss_laws([first], np.array([70.0]), "symmetric", refinement=8.0)
+    rest = epsilon - law.loss[0]
+    log_delta = np.where(rest > 0, second.log_delta(np.maximum(rest, 0.0)), 0.0)
+    at_zero = np.log1p(-np.sum(np.exp(law.log_mass[0]))) + float(second.log_delta(epsilon))
+    true = np.logaddexp(np.logaddexp.reduce(law.log_mass[0] + log_delta), at_zero)
+    lower, upper = Bands([(first, 1), (second, 1)], epsilon, "symmetric").bounds(epsilon)
+    assert lower <= true <= upper
