@@ -413,7 +413,7 @@ MUTATIONS = (
     Mutation(
         "windows: what lies beyond the nodes is called dropped no more",
         "composition/window_law.py",
-        "self.dropped = 1.01 * max(last) * beyond",
+        "self.dropped = max(1.01 * max(last) * beyond, 1e-323)",
         "self.dropped = 0.0",
         (f"{WINDOWS}::test_what_the_ends_and_the_mean_leave",),
     ),
