@@ -76,7 +76,7 @@ def test_the_remainder_covers_the_integrand_around_each_panel(name, side, highes
     centre = start + half * (2 * np.arange(panels) + 1)
     mu, pair = max(PAIRS[name].shifts), PAIRS[name]
     rows = [rho for rho in _ELLIPSES if mu * 0.5 * half * (rho - 1 / rho) <= _STEEPEST]
-    turns = np.linspace(0.0, 2 * np.pi, 721)
+    turns, least = np.linspace(0.0, 2 * np.pi, 721), np.full((3, panels), np.inf)
     for row, rho in enumerate(rows):
         around = 0.5 * half * (rho * np.exp(1j * turns) + np.exp(-1j * turns) / rho)
         z = centre[:, None] + around
@@ -99,8 +99,16 @@ def test_the_remainder_covers_the_integrand_around_each_panel(name, side, highes
             (remainder.growths, np.abs(loss.imag)),
         ):
             assert np.all(np.max(true, axis=1) <= bound[row, :panels])
+        if law.folded:  # with both signs of the loss
+            power = (t + 0.5) * np.where(loss.real < 0, -loss, loss)
+            both = power.real + np.log(np.abs(1 + np.exp(-2 * power))) + 0.5 * (log_p + log_q)
+            powers = both[None] + np.arange(3)[:, None, None] * np.log(np.abs(loss)) + rule
+            least = np.minimum(least, np.max(powers, axis=2))
     excess = highest * (highest + 1) * np.sum(np.exp(np.min(remainder.moments, axis=0)))
     assert remainder.excess() >= excess * (1 - 1e-12)
+    if law.folded:
+        bounds = [remainder.mass(), remainder.mean(), remainder.second()]
+        assert np.all(np.sum(np.exp(least), axis=1) <= bounds)
 
 
 def _oscillation(tilted):
