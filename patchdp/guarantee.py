@@ -7,11 +7,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
 from patchdp.composition import certify, exact, pld, rdp, tradeoff
@@ -20,6 +19,9 @@ from patchdp.composition.masses import loss_masses
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
 from patchdp.composition.tilted import GridTooLarge
 from patchdp.step.profile import StepProfile
+
+if TYPE_CHECKING:
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
 

@@ -24,8 +24,6 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
-from dp_accounting import DpEvent
-
 from patchdp import _checks
 from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import (
@@ -311,22 +309,13 @@ class TrainingPlan(Guarantee):
           ValueError: No value meets the target (the message names the nearest reachable one), or
             not exactly one target is given.
         """
-        # Both read plans; importing them above would be circular.
+        # Only a search needs them, and what they import.
         from patchdp import goal, solve
 
         aim = goal.goal_of(
             epsilon=epsilon, delta=delta, advantage=advantage, tpr=tpr, fpr=fpr, method=method
         )
         return solve.solve(self, parameter, aim)
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """This training as an event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         return Composition((self,)) + other
@@ -406,15 +395,6 @@ class Composition(Guarantee):
         # One size for all phases; each may have its own worst one.
         size = self.plans[0].inclusion.worst_image
         return Composition(tuple(plan.replace(image=size).image_level() for plan in self.plans))
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """These phases as one event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         more = other.plans if isinstance(other, Composition) else (other,)

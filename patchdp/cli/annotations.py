@@ -29,7 +29,7 @@ from patchdp.geometry import inclusion as inclusion_of
 from patchdp.geometry.sizes import spelled
 from patchdp.interop.annotations import FORMATS, Annotations, read_annotations
 from patchdp.report.plots import plot_annotations
-from patchdp.report.table import write_table
+from patchdp.sweeps.table import write_table
 
 __all__ = ["score_annotations"]
 

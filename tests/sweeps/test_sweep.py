@@ -20,11 +20,11 @@ import pytest
 
 import patchdp as pdp
 from patchdp.cli import main
-from patchdp.journal import Journal
-from patchdp.report.table import write_table
+from patchdp.sweeps.journal import Journal
+from patchdp.sweeps.table import write_table
 
 # The module; `patchdp.sweep`, the attribute, is the function.
-sweeping = sys.modules["patchdp.sweep"]
+sweeping = sys.modules["patchdp.sweeps.points"]
 
 
 @pytest.fixture

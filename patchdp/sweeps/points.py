@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp._version import __version__
-from patchdp.grid import AnyGrid, parameters
 from patchdp.guarantee import METHODS, Method
-from patchdp.journal import Journal
+from patchdp.sweeps.grid import AnyGrid, parameters
+from patchdp.sweeps.journal import Journal
 
 __all__ = ["Sweep", "sweep"]
 
@@ -72,7 +72,7 @@ class Sweep:
           ValueError: Another ending.
           ImportError: `.parquet` without pyarrow (`pip install 'patchdp[sweep]'`).
         """
-        from patchdp.report.table import write_table  # report reads results; only needed here
+        from patchdp.sweeps.table import write_table  # slow to import
 
         write_table(self.rows, path)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import patchdp as pdp
+from patchdp.audit import Hits, audit, numpy_crops
 from patchdp.cli import main
-from patchdp.report.audit import Hits, audit, numpy_crops
 
 # 1 - 0.999 over the whole of this file's random plans.
 CONFIDENCE = 1 - 0.001 / 6
