@@ -22,6 +22,7 @@ from patchdp._version import __version__
 
 if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp import interop
+    from patchdp.audit.one_run import one_run_audit
     from patchdp.composition.amplify import amplify_one_step
     from patchdp.geometry import (
         AtMost,
@@ -99,12 +100,14 @@ __all__ = [
     "inclusion",
     "inclusion_map",
     "interop",
+    "one_run_audit",
     "sweep",
 ]
 
 # Where each public name lives. Nothing is imported before it is used: a question of milliseconds
 # shall not wait for rooms that it does not enter.
 _ROOMS = {
+    "patchdp.audit.one_run": "one_run_audit",
     "patchdp.composition.amplify": "amplify_one_step",
     "patchdp.geometry": (
         "AtMost CenterCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
