@@ -21,9 +21,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from patchdp._checks import positive
+from patchdp._checks import chance, count, floats, integers, positive, shown
 from patchdp.geometry import Crop, Patch, RandomCrop, hit_probability
-from patchdp.geometry.sizes import as_size
+from patchdp.geometry.sizes import as_size, as_tuple
 from patchdp.plan import TrainingPlan
 
 __all__ = ["box_probabilities", "epsilons_at"]
@@ -66,14 +66,17 @@ def box_probabilities(
 
     Source: counting as in arXiv:2603.24695, at given places; see docs/theory.md.
     """
-    sizes = [as_size("image", size) for size in images]
-    table = np.asarray(boxes)
-    if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iu":
+    sizes = [as_size("image", size) for size in as_tuple(images) or ()]
+    table = integers("boxes", boxes, "whole numbers of shape (n, 4)")
+    if table.ndim != 2 or table.shape[1] != 4:
         raise ValueError(f"boxes must be whole numbers of shape (n, 4), got {table.shape}")
     if image_index is None and len(sizes) != 1:
         raise ValueError(f"image_index must say in which of the {len(sizes)} images each box lies")
-    where = np.zeros(len(table), dtype=np.int64) if image_index is None else np.asarray(image_index)
-    if where.shape != (len(table),) or where.dtype.kind not in "iu":
+    if image_index is None:
+        where = np.zeros(len(table), dtype=np.int64)
+    else:
+        where = integers("image_index", image_index, f"{len(table)} whole numbers")
+    if where.shape != (len(table),):
         raise ValueError(f"image_index must be {len(table)} whole numbers, got {where.shape}")
     if len(where) and not 0 <= int(where.min()) <= int(where.max()) < len(sizes):
         raise ValueError(f"image_index must lie between 0 and {len(sizes) - 1}")
@@ -87,8 +90,8 @@ def box_probabilities(
     for size, k in distinct.items():
         rows = order[ends[k] : ends[k + 1]]
         if len(rows):
-            corners = table[rows, :2].astype(np.int64)
-            extents = table[rows, 2:].astype(np.int64) - corners
+            corners = table[rows, :2]
+            extents = table[rows, 2:] - corners
             result[rows] = hit_probability(size, crop, corners, extents)
     return result
 
@@ -132,9 +135,13 @@ def epsilons_at(
         person (one object's probability does not decide those), or no certified number for the
         largest probability.
     """
-    seen = np.asarray(probabilities, dtype=np.float64)
-    if not np.all((seen >= 0) & (seen <= 1)):
-        raise ValueError("probabilities must lie between 0 and 1")
+    seen = floats("probabilities", probabilities, "between 0 and 1", least=0.0, most=1.0, up=True)
+    if not isinstance(plan, TrainingPlan):
+        raise ValueError(f"plan must be a TrainingPlan, got {shown(plan)}")
+    exact_delta = chance("delta", delta, open_ends=True)
+    resolution = count("resolution", resolution)
+    if target is not None:
+        target = positive("target", target)
     if plan.pixel_noise is not None:
         raise ValueError("pixel_noise depends on each object's number of pixels: leave it out here")
     if plan.images_per_person > 1:
@@ -144,9 +151,11 @@ def epsilons_at(
         )
     values, inverse = np.unique(seen, return_inverse=True)
     result = np.zeros(len(values))
-    shown = np.flatnonzero(values > 0)
-    if len(shown):
-        result[shown] = _Ladder(plan, delta, values[shown]).epsilons(resolution, target)
+    positives = np.flatnonzero(values > 0)
+    if len(positives):
+        result[positives] = _Ladder(plan, exact_delta, values[positives]).epsilons(
+            resolution, target
+        )
     return result[inverse].reshape(seen.shape)
 
 
@@ -164,7 +173,7 @@ class _Ladder:
         for rung in _rungs(self.values, resolution):
             self.at(rung)
         if target is not None:
-            self.search(positive("epsilon", target))
+            self.search(target)
         rungs = np.array(sorted(self.known))
         found = np.array([self.known[rung] for rung in rungs])
         # Any larger probability's epsilon holds for a smaller one.

@@ -185,13 +185,16 @@ def goal_of(
         )
     if epsilon is not None and delta is not None:
         check_delta(delta)
-        return _Epsilon(_checks.positive("epsilon", epsilon), delta, method)
+        exact_delta = _checks.chance("delta", delta, open_ends=True)
+        return _Epsilon(_checks.positive("epsilon", epsilon), exact_delta, method)
     if method != "pld":
         raise ValueError(f"attack risks are certified by method 'pld', got method {method!r}")
     if advantage is not None:
-        return _Advantage(float(_checks.probability("advantage", advantage, open_ends=True)))
-    hit = float(_checks.probability("tpr", tpr, open_ends=True))
-    false = float(_checks.probability("fpr", fpr, open_ends=True))
+        most = _checks.chance("advantage", advantage, open_ends=True)
+        return _Advantage(_checks.positive("advantage", most))
+    # Rates that are no floats are rounded to where the target is harder to meet.
+    hit = _checks.round_down(_checks.probability("tpr", tpr, open_ends=True))
+    false = _checks.round_up(_checks.probability("fpr", fpr, open_ends=True))
     if hit <= false:
         raise ValueError(
             f"tpr must be above fpr {false!r}, which guessing reaches without any data; got {hit!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
@@ -53,12 +53,20 @@ class Profile(NamedTuple):
     delta: Array
 
 
+def several(value: object) -> bool:
+    """Whether an answer to `value` is an array; a number of any type has a float."""
+    axes = getattr(value, "ndim", None)
+    if isinstance(axes, int):
+        return axes > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def check_delta(delta: object) -> float:
     """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
-    exact_delta = _checks.probability("delta", delta, open_ends=True)
-    number = float(exact_delta)
-    if number < 1e-300 or number == 1.0:
-        raise ValueError(f"delta must lie between 1e-300 and 1, got {delta!r}")
+    number = float(_checks.probability("delta", delta, open_ends=True))
+    number = min(number, math.nextafter(1.0, 0.0))
+    if number < 1e-300:
+        raise ValueError(f"delta must lie between 1e-300 and 1, got {_checks.shown(delta)}")
     log_delta = math.log(number)
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
@@ -161,22 +169,24 @@ class Guarantee(ABC):
           ValueError: `delta` is not in (0, 1), the method is unknown, or no certified number
             within the tolerance can be had (the message names the exact value).
         """
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-        if isinstance(delta, np.ndarray):
+        method = _checks.choice("method", method, METHODS)
+        if several(delta):
+            deltas = _checks.floats("delta", delta, "numbers strictly between 0 and 1")
             values = [
-                self.epsilon(float(d), method=method, tolerance=tolerance) for d in delta.flat
+                self.epsilon(d, method=method, tolerance=tolerance) for d in deltas.ravel().tolist()
             ]
-            return np.array(values, dtype=np.float64).reshape(delta.shape)
+            return np.array(values, dtype=np.float64).reshape(deltas.shape)
         log_delta = check_delta(delta)
+        if tolerance is not None:
+            tolerance = _checks.positive("tolerance", tolerance)
         if not self.phases:
             return math.inf if self.noiseless else 0.0
         if method == "rdp":
             return rdp.epsilon(self.phases, math.exp(log_delta))
         if method == "optimal":
-            return self._optimal(delta, tolerance, progress).upper
-        allowed = _checks.positive("tolerance", 1e-3 if tolerance is None else tolerance)
-        return self._composed(log_delta, method, allowed)
+            exact_delta = _checks.chance("delta", delta, open_ends=True)
+            return self._optimal(exact_delta, tolerance, progress).upper
+        return self._composed(log_delta, method, 1e-3 if tolerance is None else tolerance)
 
     def _composed(self, log_delta: float, method: Method, tolerance: float) -> float:
         """By masses or inversion; for several images per person, group privacy holds as well."""
@@ -246,12 +256,10 @@ class Guarantee(ABC):
         Returns:
           An upper bound in (0, 1]; positive even where it is too small for a float.
         """
-        if method not in ("pld", "exact"):
-            raise ValueError(f"delta offers the methods pld and exact, got {method!r}")
-        scalar = not isinstance(epsilon, np.ndarray)
-        eps = np.asarray(epsilon, dtype=np.float64)
-        if not np.all(np.isfinite(eps)) or not np.all(eps >= 0):
-            raise ValueError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
+        method = _checks.choice("method of delta", method, ("pld", "exact"))
+        scalar = not several(epsilon)
+        allowed = "a finite number of at least 0"
+        eps = _checks.floats("epsilon", epsilon, allowed, least=0.0)
         if not self.phases:
             logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
         else:
@@ -278,6 +286,9 @@ class Guarantee(ABC):
         could still gain. `lower` is None where the analysed pair is not a real execution. With
         `"optimal"` the execution may be adaptive: its gradients may depend on the past.
         """
+        delta = _checks.chance("delta", delta, open_ends=True)
+        if tolerance is not None:
+            tolerance = _checks.positive("tolerance", tolerance)
         if method == "optimal" and self.phases:
             check_delta(delta)
             adaptive, upper = self._optimal(delta, tolerance, progress)
@@ -310,7 +321,7 @@ class Guarantee(ABC):
           A lower bound on the false-negative rate, proved.
         """
         rates = tradeoff.tradeoff(self._deltas, alpha)
-        return rates if isinstance(alpha, np.ndarray) else float(rates)
+        return rates if several(alpha) else float(rates)
 
     def advantage(self) -> float:
         """The largest true-positive minus false-positive rate of any attacker: delta at 0.
@@ -333,21 +344,24 @@ class Guarantee(ABC):
           An upper bound, at least `max(prior, 1 - prior)`: what guessing gives.
         """
         chances = tradeoff.attack_success(self._deltas, prior)
-        return chances if isinstance(prior, np.ndarray) else float(chances)
+        return chances if several(prior) else float(chances)
 
     def _deltas(self, epsilon: Array) -> Array:
         return np.asarray(self.delta(epsilon))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:
         """Certified deltas on a grid of epsilons (by default 61 from 0.1 to 100, logarithmic)."""
-        grid = np.geomspace(0.1, 100.0, 61) if epsilon is None else np.asarray(epsilon, dtype=float)
+        if epsilon is None:
+            epsilon = np.geomspace(0.1, 100.0, 61)
+        grid = _checks.floats("epsilon", epsilon, "finite numbers of at least 0", least=0.0)
         return Profile(grid, np.asarray(self.delta(np.atleast_1d(grid))).reshape(grid.shape))
 
     def rdp(self, orders: npt.ArrayLike) -> Array:
         """Rényi divergence of the whole run at each order above 1."""
+        alphas = rdp.check_orders(orders)
         if self.noiseless:
-            return np.full(np.shape(orders), math.inf)
-        return rdp.curve(self.phases, orders)
+            return np.full(alphas.shape, math.inf)
+        return rdp.curve(self.phases, alphas)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
         """The run as a privacy loss distribution of dp-accounting, composed by its engine.

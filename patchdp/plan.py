@@ -36,7 +36,9 @@ from patchdp.geometry import (
     WholeImage,
     inclusion,
 )
+from patchdp.geometry.hits import as_images
 from patchdp.geometry.patch import PrivatePatch
+from patchdp.geometry.sizes import as_tuple
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
     PixelNoise,
@@ -51,16 +53,18 @@ from patchdp.step import (
 
 __all__ = ["Composition", "TrainingPlan"]
 
+# Half the largest float: the next float above it is finite too.
+_LARGEST_MU = 2.0**1023
+# Bits of a fraction that is still quick to add and to multiply.
+_LONGEST_FRACTION = 100_000
+
 
 def _as_image(image: Any) -> tuple[Any, ...]:
     """One size, or several, as nested tuples so that plans can be hashed."""
-    try:
-        sizes = tuple(image)
-        return tuple(tuple(s) for s in sizes) if sizes and not isinstance(sizes[0], int) else sizes
-    except TypeError:
-        raise ValueError(
-            f"image must be a size such as (1024, 2048) or a list of sizes, got {image!r}"
-        ) from None
+    given: Any = as_tuple(image)  # a generator is read once
+    given = image if given is None else given
+    sizes = as_images(given)
+    return sizes[0] if as_tuple(given[0]) is None else tuple(sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,26 +114,33 @@ class TrainingPlan(Guarantee):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _as_image(self.image))
-        _checks.nonnegative("noise_multiplier", self.noise_multiplier)
+        noise = _checks.nonnegative("noise_multiplier", self.noise_multiplier)
+        object.__setattr__(self, "noise_multiplier", noise)
         if not isinstance(self.sampling, Sampling):
             raise ValueError(
-                f"sampling must be Poisson(...), FixedSize(...) or Shuffle(), got {self.sampling!r}"
+                "sampling must be Poisson(...), FixedSize(...) or Shuffle(), "
+                f"got {_checks.shown(self.sampling)}"
             )
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, exactly one of the two")
-        if self.steps is not None:
-            _checks.count("steps", self.steps)
-        else:
-            _checks.count("epochs", self.epochs)
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
         if isinstance(self.sampling, Shuffle) and self.epochs is None:
             raise ValueError(
                 "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
                 "not steps"
             )
-        _checks.count("images_per_person", self.images_per_person)
+        for name in ("images_per_person", "views"):
+            object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
         if isinstance(self.sampling, Shuffle) and self.images_per_person > 1:
             raise ValueError(
                 "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize"
+            )
+        if self.applications > _checks.MOST:
+            raise ValueError(
+                f"epochs {self.epochs} of this sampling are {self.applications} steps; "
+                "they may be at most 2**60"
             )
         self._check_views()
         self._check_pixel_noise()
@@ -137,20 +148,21 @@ class TrainingPlan(Guarantee):
 
     def _check_views(self) -> None:
         allowed = ("together", "summed", "averaged")
-        if _checks.count("views", self.views) == 1:
+        if self.views == 1:
             if self.views_clipped is not None:
                 raise ValueError("views_clipped goes with views above 1")
-        elif self.views_clipped not in allowed:
-            raise ValueError(
-                f"views_clipped must say how {self.views} views are clipped: one of "
-                f"{', '.join(allowed)}; got {self.views_clipped!r}"
-            )
+        else:
+            name = f"views_clipped (how {self.views} views are clipped)"
+            clipped = _checks.choice(name, self.views_clipped, allowed)
+            object.__setattr__(self, "views_clipped", clipped)
 
     def _check_pixel_noise(self) -> None:
         if self.pixel_noise is None:
             return
         if not isinstance(self.pixel_noise, PixelNoise):
-            raise ValueError(f"pixel_noise must be PixelNoise(...), got {self.pixel_noise!r}")
+            raise ValueError(
+                f"pixel_noise must be PixelNoise(...), got {_checks.shown(self.pixel_noise)}"
+            )
         # Copies and interpolation spread the patch over more pixels than it has.
         crop = self.crop
         plain = isinstance(crop, CenterCrop | WholeImage) or (
@@ -189,7 +201,20 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        return 1 - (1 - self._view_hit_probability) ** self.views
+        one = self._view_hit_probability
+        if self._countable_views:
+            return 1 - (1 - one) ** self.views
+        each = _checks.round_up(one)
+        if each >= 1:
+            return Fraction(1)
+        # Each factor errs by a few units in the last place, and 1 - e^-x by no more than x.
+        some = -math.expm1(self.views * math.log1p(-each)) * (1 + 1e-14)
+        return Fraction(min(some, 1.0))
+
+    @property
+    def _countable_views(self) -> bool:
+        """Whether the fractions of all views together are short enough to be written down."""
+        return self.views * self._view_hit_probability.denominator.bit_length() <= _LONGEST_FRACTION
 
     @property
     def _view_hit_probability(self) -> Fraction:
@@ -215,20 +240,31 @@ class TrainingPlan(Guarantee):
             scale = 1 if self.views_clipped == "summed" else self.views
             return views_clipped_apart(
                 inclusion=self._view_hit_probability,
-                mu=math.nextafter(1 / (self.noise_multiplier * scale), math.inf),
+                mu=self._mu(Fraction(1, scale)),
                 views=self.views,
             )
-        noise = self.noise_multiplier / weight
         if self.images_per_person == 1:
             return step_profile(
-                self.sampling, inclusion_probability=self.hit_probability, noise_multiplier=noise
+                self.sampling,
+                inclusion_probability=self.hit_probability,
+                noise_multiplier=Fraction(self.noise_multiplier) / weight,
             )
         return images_per_person(
             self.sampling,
             inclusion=self.hit_probability,
-            mu=math.nextafter(1 / noise, math.inf),
+            mu=self._mu(Fraction(weight)),
             images=self.images_per_person,
         )
+
+    def _mu(self, weight: Fraction) -> float:
+        """`weight / noise_multiplier`, rounded up."""
+        quotient = weight / Fraction(self.noise_multiplier)
+        if quotient > _LARGEST_MU:
+            raise ValueError(
+                f"noise_multiplier {self.noise_multiplier!r} is too small to represent; "
+                "0 means no noise"
+            )
+        return math.nextafter(float(quotient), math.inf)
 
     @property
     def noiseless(self) -> bool:
@@ -237,7 +273,7 @@ class TrainingPlan(Guarantee):
     @property
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
-        together = self.views == 1 or self.views_clipped == "together"
+        together = self.views_clipped in (None, "together") and self._countable_views
         return self.inclusion.attained and plain and together
 
     @property
@@ -262,7 +298,7 @@ class TrainingPlan(Guarantee):
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
             inclusion=self.hit_probability,
-            mu=math.nextafter(1 / self.noise_multiplier, math.inf),
+            mu=self._mu(Fraction(1)),
         )
         return ((step, self.applications),)
 
@@ -343,8 +379,12 @@ class Composition(Guarantee):
     plans: tuple[TrainingPlan, ...]
 
     def __post_init__(self) -> None:
-        if not self.plans:
-            raise ValueError("a composition needs at least one plan")
+        plans = as_tuple(self.plans)
+        if not plans or not all(isinstance(plan, TrainingPlan) for plan in plans):
+            raise ValueError(
+                f"plans must be at least one TrainingPlan, got {_checks.shown(self.plans)}"
+            )
+        object.__setattr__(self, "plans", plans)
         for name in ("image", "patch", "images_per_person"):
             values = {getattr(plan, name) for plan in self.plans}
             if len(values) > 1:

@@ -313,10 +313,13 @@ def audit(
     Source: arXiv:2101.04535 (lower bounds by Clopper-Pearson); the worst case is
     `docs/theory.md`, "Tightness and lower bounds".
     """
-    _checks.whole("runs", runs, least=100)
-    _checks.whole("seed", seed, least=0)
-    level = float(_checks.probability("confidence", confidence, open_ends=True))
-    target = float(_checks.probability("delta", delta, open_ends=True))
+    runs = _checks.whole("runs", runs, least=100)
+    seed = _checks.whole("seed", seed, least=0)
+    # A bound that holds with more confidence, at a smaller delta, holds.
+    level = _checks.round_up(_checks.probability("confidence", confidence, open_ends=True))
+    target = _checks.positive("delta", _checks.chance("delta", delta, open_ends=True))
+    if not isinstance(plan, TrainingPlan | Composition):
+        raise ValueError(f"plan must be a plan or a composition, got {_checks.shown(plan)}")
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     if not plan.attainable or not plan.phases:
         raise ValueError(

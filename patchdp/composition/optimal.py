@@ -77,9 +77,9 @@ class OptimalStep:
     def __post_init__(self) -> None:
         if self.scheme not in ("fixed", "poisson"):
             raise ValueError(f"scheme must be 'fixed' or 'poisson', got {self.scheme!r}")
-        _checks.probability("rate", self.rate)
-        _checks.probability("inclusion", self.inclusion)
-        _checks.positive("mu", self.mu)
+        for name in ("rate", "inclusion"):
+            object.__setattr__(self, name, _checks.chance(name, getattr(self, name)))
+        object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
 
     @cached_property
     def pair(self) -> MixturePair:

@@ -17,15 +17,25 @@ import numpy.typing as npt
 from dp_accounting.rdp import compute_epsilon
 from scipy import optimize
 
+from patchdp import _checks
 from patchdp.step.moments import log_mgf
 from patchdp.step.profile import StepProfile
 
-__all__ = ["curve", "epsilon", "log_delta"]
+__all__ = ["check_orders", "curve", "epsilon", "log_delta"]
 
 # Where the best order is looked for, as its distance from 1.
 _LEAST, _MOST = 1e-3, 1e6
 # The moments are accurate to about 1e-13; the curve is raised by this much to stay above them.
 _MARGIN = 1e-12
+
+
+def check_orders(orders: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Rényi orders as an array, rounded up: the curve does not fall."""
+    allowed = "finite numbers above 1"
+    alphas = _checks.floats("orders", orders, allowed, up=True)
+    if alphas.size == 0 or not np.all(alphas > 1):
+        raise ValueError(f"orders must be {allowed}, got {_checks.shown(orders)}")
+    return alphas
 
 
 def curve(
@@ -50,9 +60,7 @@ def curve(
 
     Source: `docs/theory.md`, "Rényi curve".
     """
-    alphas = np.asarray(orders, dtype=np.float64)
-    if alphas.size == 0 or not np.all(np.isfinite(alphas)) or not np.all(alphas > 1):
-        raise ValueError(f"orders must be finite numbers above 1, got {orders!r}")
+    alphas = check_orders(orders)
     totals = [
         sum(count * log_mgf(profile, alpha - 1) for profile, count in phases)
         for alpha in alphas.ravel()

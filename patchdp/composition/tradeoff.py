@@ -23,6 +23,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from patchdp import _checks
+
 __all__ = ["attack_success", "check_rates", "tradeoff"]
 
 Array = npt.NDArray[np.float64]
@@ -36,12 +38,9 @@ _ADVANTAGE = 0.02
 _LARGEST_EPSILON = 700.0
 
 
-def check_rates(name: str, value: npt.ArrayLike) -> Array:
-    """`value` as an array of rates in [0, 1]."""
-    rates = np.asarray(value, dtype=np.float64)
-    if not np.all((rates >= 0) & (rates <= 1)):
-        raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
-    return rates
+def check_rates(name: str, value: npt.ArrayLike, *, up: bool = True) -> Array:
+    """`value` as an array of rates in [0, 1], rounded up where they are no floats, or down."""
+    return _checks.floats(name, value, "between 0 and 1", least=0.0, most=1.0, up=up)
 
 
 def _families(epsilon: Array, delta: Array, alpha: Array) -> Array:
@@ -136,7 +135,9 @@ def attack_success(delta: Delta, prior: npt.ArrayLike) -> Array:
 
     Source: arXiv:2407.02191; a test between weighted hypotheses is a hockey-stick divergence.
     """
+    # The success does not fall with the distance from 1/2: rounding goes away from it.
     priors = check_rates("prior", prior)
+    priors = np.where(priors > 0.5, priors, check_rates("prior", prior, up=False))
     flat = priors.ravel()
     rare = np.minimum(flat, 1 - flat)
     with np.errstate(divide="ignore"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchdp._checks import shown
 from patchdp.geometry.crop import Crop, T
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size
@@ -32,6 +33,8 @@ class AtMost(Crop):
     crop: Crop
 
     def __post_init__(self) -> None:
+        if not isinstance(self.crop, Crop):
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
         if isinstance(self.crop, AtMost):
             object.__setattr__(self, "crop", self.crop.crop)
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from patchdp._checks import probability as as_probability
+from patchdp._checks import chance, shown
 from patchdp.geometry.crop import Crop, RandomCrop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.random_resized import as_range
@@ -91,7 +91,7 @@ class Cutout(Crop):
             raise ValueError(
                 f"erased box {spelled(self.size)} must fit the crop {spelled(self.crop.size)}"
             )
-        as_probability("probability", self.probability)
+        object.__setattr__(self, "probability", chance("probability", self.probability))
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         windows = self.crop.windows(image)
@@ -139,7 +139,7 @@ class RandomErasing(Crop):
         _check_crop(self.crop)
         if len(self.crop.size) != 2:
             raise ValueError(f"crop must have two axes, (height, width), got {self.crop!r}")
-        as_probability("probability", self.probability)
+        object.__setattr__(self, "probability", chance("probability", self.probability))
         object.__setattr__(self, "scale", as_range("scale", self.scale))
         object.__setattr__(self, "ratio", as_range("ratio", self.ratio))
 
@@ -180,5 +180,5 @@ class RandomErasing(Crop):
 def _check_crop(crop: object) -> None:
     if not isinstance(crop, RandomCrop) or crop.padding_mode != "constant" or crop.pad_if_needed:
         raise ValueError(
-            f"crop must be a RandomCrop with constant padding and a fixed size, got {crop!r}"
+            f"crop must be a RandomCrop with constant padding and a fixed size, got {shown(crop)}"
         )

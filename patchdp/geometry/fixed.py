@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
-from patchdp._checks import whole
+from patchdp._checks import MOST
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size, as_size, spelled
@@ -55,7 +56,7 @@ class FixedCrop(Crop):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size("crop", self.size))
-        corner = tuple(whole("at", entry, least=-(2**62)) for entry in self.at)
+        corner = as_size("at", self.at, least=-MOST)
         if len(corner) != len(self.size):
             raise ValueError(f"at must have {len(self.size)} axes as the crop, got {self.at!r}")
         object.__setattr__(self, "at", corner)
@@ -94,7 +95,7 @@ class CenterCrop(Crop):
         """First corner of the window; 0 along an axis that the window covers."""
         same_axes(self.size, image)
         pairs = zip(image, self.size, strict=True)
-        return tuple(max(0, round((length - size) / 2)) for length, size in pairs)
+        return tuple(max(0, round(Fraction(length - size, 2))) for length, size in pairs)
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         return FixedCrop(self.size, at=self.corner(image)).laws(image)

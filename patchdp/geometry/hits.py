@@ -21,13 +21,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from patchdp._checks import round_up
+from patchdp._checks import integers, round_up, shown
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.dilation import mask_hits, mask_map, mask_share
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion, PrivatePatch
 from patchdp.geometry.search import worst_box
-from patchdp.geometry.sizes import Interval, Size, as_size, spelled
+from patchdp.geometry.sizes import Interval, Size, as_size, as_tuple, spelled
 from patchdp.geometry.windows import AxisWindows, Counts
 
 __all__ = ["Inclusion", "hit_probability", "inclusion", "inclusion_map"]
@@ -79,6 +79,8 @@ worst_image=(640, 480), attained=True)
     `docs/theory.md`, "Geometry" (Theorem 1, Theorem 2, Theorem 3).
     """
     sizes = as_images(image)
+    _check_crop(crop)
+    _check_patch(patch)
     if len(sizes) == 1:
         found = _worst(sizes[0], crop, patch)
     else:
@@ -115,6 +117,8 @@ def inclusion_map(image: Sequence[int], crop: Crop, patch: PrivatePatch) -> npt.
     if len(sizes) != 1:
         raise ValueError(f"image must be one size for a map, got {len(sizes)} sizes")
     size = sizes[0]
+    _check_crop(crop)
+    _check_patch(patch)
     laws = crop.laws(size)
     shape, corners = _extent(size, patch)
     if not isinstance(patch, Patch):
@@ -151,6 +155,7 @@ def hit_probability(
         ValueError: shapes that do not match, or a box that leaves the image.
     """
     size = as_size("image", image)
+    _check_crop(crop)
     laws = crop.laws(size)
     start, stop = _as_boxes(size, corners, sizes)
     return np.clip(crop.combine([law.rows(start, stop) for law in laws]), 0.0, 1.0)
@@ -160,18 +165,28 @@ def as_images(image: ImageSizes) -> list[Size]:
     """One size or many as a list of distinct sizes, in the order given."""
     if type(image) is tuple and image and type(image[0]) is int:
         return [as_size("image", image)]
-    if isinstance(image, np.ndarray):
-        image = image.tolist()
-    if isinstance(image, str | bytes) or not isinstance(image, Iterable):
-        raise ValueError(f"image must be a size as (1024, 2048), or a list of sizes, got {image!r}")
-    entries = list(image)
-    if not entries or not isinstance(entries[0], Iterable):
+    entries = as_tuple(image)
+    if entries is None:
+        raise ValueError(
+            f"image must be a size as (1024, 2048), or a list of sizes, got {shown(image)}"
+        )
+    if not entries or as_tuple(entries[0]) is None:
         return [as_size("image", entries)]
     sizes = list(dict.fromkeys(as_size("image", entry) for entry in entries))
     axes = {len(size) for size in sizes}
     if len(axes) > 1:
         raise ValueError(f"image sizes must have the same number of axes, got {sorted(axes)}")
     return sizes
+
+
+def _check_crop(crop: object) -> None:
+    if not isinstance(crop, Crop):
+        raise ValueError(f"crop must be a crop as RandomCrop((32, 32)), got {shown(crop)}")
+
+
+def _check_patch(patch: object) -> None:
+    if not isinstance(patch, PrivatePatch):
+        raise ValueError(f"patch must be a Patch, Mask, Disk or PatchUnion, got {shown(patch)}")
 
 
 def _worst(image: Size, crop: Crop, patch: PrivatePatch) -> Inclusion:
@@ -302,15 +317,15 @@ def _pixels(patch: Mask | Disk | PatchUnion, axes: int) -> npt.NDArray[np.bool_]
 def _as_boxes(
     image: Size, corners: npt.ArrayLike, sizes: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    start, extent = np.asarray(corners), np.asarray(sizes)
     axes = len(image)
-    if start.ndim != 2 or start.shape[1] != axes or start.dtype.kind not in "iu":
+    start = integers("corners", corners, f"whole numbers of shape (n, {axes})")
+    if start.ndim != 2 or start.shape[1] != axes:
         raise ValueError(f"corners must be whole numbers of shape (n, {axes}), got {start.shape}")
-    if extent.shape not in {(axes,), start.shape} or extent.dtype.kind not in "iu":
+    extent = integers("sizes", sizes, f"whole numbers of shape ({axes},) or {start.shape}")
+    if extent.shape not in {(axes,), start.shape}:
         raise ValueError(
             f"sizes must be whole numbers of shape ({axes},) or {start.shape}, got {extent.shape}"
         )
-    start = start.astype(np.int64)
     stop = start + extent
     wrong = ((start < 0) | (stop > np.array(image)) | (stop <= start)).any(axis=1)
     if wrong.any():

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from patchdp._checks import shown
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.fixed import CenterCrop
 from patchdp.geometry.law import WindowLaw
@@ -45,7 +46,7 @@ class NestedCrop(Crop):
     def __post_init__(self) -> None:
         for crop in (self.outer, self.inner):
             if not isinstance(crop, Crop):
-                raise ValueError(f"a nested crop is made of crops, got {crop!r}")
+                raise ValueError(f"a nested crop is made of crops, got {shown(crop)}")
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         outer = _windows(self.outer, image)

@@ -16,7 +16,6 @@ PatchUnion((Patch((2, 2), at=(0, 0)), Disk(3, at=(8, 1))))
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -27,7 +26,16 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp._checks import count as as_count
-from patchdp.geometry.sizes import Interval, Size, as_corner, as_region, as_size, spelled
+from patchdp._checks import exactly_positive, shown
+from patchdp.geometry.sizes import (
+    Interval,
+    Size,
+    as_corner,
+    as_region,
+    as_size,
+    as_tuple,
+    spelled,
+)
 
 __all__ = ["Disk", "Mask", "Patch", "PatchUnion", "PrivatePatch"]
 
@@ -198,18 +206,7 @@ class Disk(_Placed):
     radius: int | float | Fraction
 
     def __post_init__(self) -> None:
-        radius = self.radius
-        if (
-            isinstance(radius, bool)
-            or not isinstance(radius, numbers.Real)
-            or not math.isfinite(radius)
-            or radius < 0
-        ):
-            raise ValueError(f"radius must be a finite number of at least 0, got {radius!r}")
-        if isinstance(radius, numbers.Integral):
-            object.__setattr__(self, "radius", int(radius))
-        elif not isinstance(radius, Fraction):
-            object.__setattr__(self, "radius", float(radius))
+        object.__setattr__(self, "radius", exactly_positive("radius", self.radius, zero=True))
         self._place(None, None)
         if self.within is not None:
             self._place(None, self.shape(len(self.within)))
@@ -247,15 +244,16 @@ class PatchUnion:
     parts: tuple[Patch | Mask | Disk, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.parts, Iterable):
-            raise ValueError(f"parts must be a tuple of patches, got {self.parts!r}")
-        parts = tuple(self.parts)
+        parts = as_tuple(self.parts)
+        if parts is None:
+            raise ValueError(f"parts must be a tuple of patches, got {shown(self.parts)}")
         if not parts:
             raise ValueError("parts must hold at least one patch, got none")
+        axes = []
         for part in parts:
             if not isinstance(part, Patch | Mask | Disk) or part.at is None:
-                raise ValueError(f"parts must be patches with at= given, got {part!r}")
-        axes = [len(part.at) for part in parts if part.at is not None]
+                raise ValueError(f"parts must be patches with at= given, got {shown(part)}")
+            axes.append(len(part.at))
         if len(set(axes)) > 1:
             raise ValueError(f"parts must have the same number of axes, got {sorted(set(axes))}")
         object.__setattr__(self, "parts", parts)
@@ -289,7 +287,9 @@ def _as_pixels(pixels: Any) -> Pixels:
     except ValueError:
         raise ValueError("mask must be a rectangular boolean array, got rows that differ") from None
     if array.ndim == 0:
-        raise ValueError(f"mask must be a boolean array with at least one axis, got {pixels!r}")
+        raise ValueError(
+            f"mask must be a boolean array with at least one axis, got {shown(pixels)}"
+        )
     if array.dtype != np.bool_ and (
         array.dtype.kind not in "iu" or not np.isin(array, (0, 1)).all()
     ):

@@ -9,17 +9,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from patchdp._checks import count, positive
+from patchdp._checks import count, positive, shown
 from patchdp.geometry.crop import Crop
 from patchdp.geometry.law import Floats, WindowLaw
 from patchdp.geometry.rounded_sides import relative_error, rounded_sides
-from patchdp.geometry.sizes import Size, spelled
+from patchdp.geometry.sizes import Size, as_tuple, spelled
 from patchdp.geometry.windows import AxisWindows
 
 __all__ = ["RandomResizedCrop"]
@@ -108,12 +107,12 @@ class RandomResizedCrop(Crop):
 
 def as_range(name: str, value: object) -> tuple[float, float]:
     """`value` as two positive floats in order."""
-    ends = list(value) if isinstance(value, Iterable) else []
+    ends = as_tuple(value) or ()
     if len(ends) != 2:
-        raise ValueError(f"{name} must be a pair (smallest, largest), got {value!r}")
+        raise ValueError(f"{name} must be a pair (smallest, largest), got {shown(value)}")
     low, high = (positive(name, end) for end in ends)
     if low > high:
-        raise ValueError(f"{name} must be a pair (smallest, largest), got {value!r}")
+        raise ValueError(f"{name} must be a pair (smallest, largest), got {shown(value)}")
     return low, high
 
 

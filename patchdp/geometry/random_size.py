@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from patchdp._checks import flag
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size, as_size, spelled
@@ -42,6 +43,7 @@ class RandomSizeCrop(Crop):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "smallest", as_size("smallest", self.smallest))
+        object.__setattr__(self, "centered", flag("centered", self.centered))
         if self.largest is None:
             return
         object.__setattr__(self, "largest", as_size("largest", self.largest))

@@ -14,17 +14,17 @@ Fraction(4, 9)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal, get_args
 
-from patchdp._checks import count, positive
+from patchdp._checks import choice, count, exactly_positive, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.reading import Interpolation, Reading, ReadWindows
-from patchdp.geometry.sizes import Size, as_size
+from patchdp.geometry.sizes import Size, as_size, as_tuple
 from patchdp.geometry.windows import AxisLaw, AxisMixture, Windows
 
 __all__ = ["OneOf", "RandomScale", "Resize", "ResizedCrop", "Resizing"]
@@ -56,7 +56,7 @@ class Resize(Resizing):
     size: Size | int
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, Iterable):
+        if as_tuple(self.size) is not None:
             object.__setattr__(self, "size", as_size("size", self.size))
         else:
             object.__setattr__(self, "size", count("size", self.size))
@@ -94,10 +94,12 @@ class RandomScale(Resizing):
     rounding: Literal["nearest", "down"] = field(default="nearest", kw_only=True)
 
     def __post_init__(self) -> None:
-        if positive("low", self.low) > positive("high", self.high):
+        for name in ("low", "high"):
+            object.__setattr__(self, name, exactly_positive(name, getattr(self, name)))
+        if self.low > self.high:
             raise ValueError(f"high must be at least low={self.low!r}, got {self.high!r}")
-        if self.rounding not in {"nearest", "down"}:
-            raise ValueError(f"rounding must be 'nearest' or 'down', got {self.rounding!r}")
+        rounding = choice("rounding", self.rounding, ("nearest", "down"))
+        object.__setattr__(self, "rounding", rounding)
 
     def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
         low, high = Fraction(self.low), Fraction(self.high)
@@ -136,9 +138,9 @@ class OneOf(Resizing):
     choices: tuple[Resizing, ...]
 
     def __post_init__(self) -> None:
-        choices = tuple(self.choices) if isinstance(self.choices, Iterable) else ()
-        if not choices or not all(isinstance(choice, Resizing) for choice in choices):
-            raise ValueError(f"choices must be at least one resizing, got {self.choices!r}")
+        choices = as_tuple(self.choices)
+        if not choices or not all(isinstance(each, Resizing) for each in choices):
+            raise ValueError(f"choices must be at least one resizing, got {shown(self.choices)}")
         object.__setattr__(self, "choices", choices)
 
     def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
@@ -177,14 +179,14 @@ class ResizedCrop(Crop):
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop, got {self.crop!r}")
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
         if not isinstance(self.resizing, Resizing):
-            raise ValueError(f"resizing must be a resizing as Resize(256), got {self.resizing!r}")
-        if self.interpolation not in get_args(Interpolation):
             raise ValueError(
-                f"interpolation must be one of {', '.join(get_args(Interpolation))}, "
-                f"got {self.interpolation!r}"
+                f"resizing must be a resizing as Resize(256), got {shown(self.resizing)}"
             )
+        interpolation = choice("interpolation", self.interpolation, get_args(Interpolation))
+        object.__setattr__(self, "interpolation", interpolation)
+        object.__setattr__(self, "antialias", flag("antialias", self.antialias))
 
     @property
     def exact(self) -> bool:

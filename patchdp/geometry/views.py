@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
 import numpy as np
 
-from patchdp._checks import probability as as_probability
+from patchdp._checks import chance, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.fixed import CenterCrop, FixedCrop
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, as_size, spelled
+from patchdp.geometry.sizes import Size, as_size, as_tuple, spelled
 
 __all__ = ["FiveCrop", "RandomApply", "TenCrop", "Views"]
 
@@ -49,9 +49,10 @@ class Views(Crop):
     crops: tuple[Crop, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.crops, Iterable):
-            raise ValueError(f"views must be a tuple of crops, got {self.crops!r}")
-        object.__setattr__(self, "crops", tuple(self.crops))
+        crops = as_tuple(self.crops)
+        if crops is None:
+            raise ValueError(f"views must be a tuple of crops, got {shown(self.crops)}")
+        object.__setattr__(self, "crops", crops)
         if not self.crops or not all(isinstance(crop, Crop) for crop in self.crops):
             raise ValueError(f"views must be at least one crop, got {self.crops!r}")
 
@@ -147,6 +148,10 @@ class TenCrop(FiveCrop):
 
     vertical_flip: bool = field(default=False, kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "vertical_flip", flag("vertical_flip", self.vertical_flip))
+
     @property
     def law_count(self) -> int:
         return 6
@@ -185,8 +190,8 @@ class RandomApply(Crop):
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop, got {self.crop!r}")
-        as_probability("probability", self.probability)
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
+        object.__setattr__(self, "probability", chance("probability", self.probability))
 
     @property
     def exact(self) -> bool:

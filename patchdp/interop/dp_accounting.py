@@ -93,9 +93,10 @@ def _noise(event: dp_event.DpEvent, value: float) -> float:
 
 
 def _chance(event: dp_event.DpEvent, name: str, value: Any) -> Fraction:
-    if not (isinstance(value, int | float | Fraction | np.floating) and 0 <= value <= 1):
-        raise _Unsupported(event, f"{name} must be between 0 and 1, got {value!r}")
-    return value if isinstance(value, Fraction) else Fraction(float(value))
+    try:
+        return Fraction(_checks.share(name, value))
+    except ValueError as error:
+        raise _Unsupported(event, str(error)) from None
 
 
 def _whole(event: dp_event.DpEvent, name: str, value: Any, least: int = 0) -> int:
@@ -133,9 +134,10 @@ def _randomized_response(event: dp_event.RandomizedResponseDpEvent, rate: Fracti
     buckets = _whole(event, "num_buckets", event.num_buckets, 1)
     if buckets == 1:
         return _FULLY_PRIVATE
-    if uniform == 0:
+    # With less the loss is above 600: call it infinite.
+    if uniform < 1e-280:
         return _NOT_PRIVATE
-    return [RandomizedResponseStep(float(uniform), buckets, rate)]
+    return [RandomizedResponseStep(_checks.round_down(uniform), buckets, rate)]
 
 
 def _explain(event: dp_event.DpEvent) -> str:
@@ -289,7 +291,8 @@ def _walk(
     """Every leaf of a tree of events, with how often it is applied."""
     match event:
         case dp_event.SelfComposedDpEvent(event=inner, count=times):
-            _walk(inner, count * _whole(event, "count", times), inclusion, visit)
+            total = count * _whole(event, "count", times)
+            _walk(inner, _whole(event, "count of all repetitions", total), inclusion, visit)
         case dp_event.ComposedDpEvent(events=events):
             for inner in events:
                 _walk(inner, count, inclusion, visit)
@@ -375,8 +378,7 @@ class PatchPrivacyAccountant(PrivacyAccountant):  # type: ignore[misc]
         Raises:
           ValueError: `target_delta` is out of its range, or the composition is too large.
         """
-        if not 0 <= target_delta <= 1:
-            raise ValueError(f"target_delta must be between 0 and 1, got {target_delta!r}")
+        target_delta = _checks.round_down(Fraction(_checks.share("target_delta", target_delta)))
         if not self._private:
             return math.inf
         if target_delta == 1 or not self._leaves:
@@ -393,8 +395,7 @@ class PatchPrivacyAccountant(PrivacyAccountant):  # type: ignore[misc]
         Raises:
           ValueError: `target_epsilon` is not a number, or the composition is too large.
         """
-        if math.isnan(target_epsilon):
-            raise ValueError(f"target_epsilon must be a number, got {target_epsilon!r}")
+        target_epsilon = _checks.extended("target_epsilon", target_epsilon)
         if not self._private:
             return 1.0
         leaves, size = self._leaves, abs(target_epsilon)
@@ -455,8 +456,7 @@ def to_dp_event(plan: TrainingPlan | Composition, *, engine: Engine) -> dp_event
         none where a crop may miss the patch or batches have a fixed size, and none of them for
         several images per person or views clipped apart.
     """
-    if engine not in ("rdp", "pld", "patchdp"):
-        raise ValueError(f"engine must be one of rdp, pld, patchdp, got {engine!r}")
+    engine = _checks.choice("engine", engine, ("rdp", "pld", "patchdp"))
     phases = getattr(plan, "plans", None)
     if phases is not None:
         return dp_event.ComposedDpEvent([to_dp_event(phase, engine=engine) for phase in phases])

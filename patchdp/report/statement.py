@@ -29,7 +29,7 @@ from patchdp._version import __version__
 from patchdp.composition import tradeoff
 from patchdp.geometry import Disk, Patch, PatchUnion
 from patchdp.geometry.sizes import spelled
-from patchdp.guarantee import Bounds, Method, Profile, Progress
+from patchdp.guarantee import METHODS, Bounds, Method, Profile, Progress
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.rounding import at_most, exactly
 from patchdp.step import FixedSize, Poisson
@@ -322,7 +322,10 @@ def statement(
     Raises:
       ValueError: What `plan.epsilon_bounds` refuses.
     """
-    _checks.probability("delta", delta, open_ends=True)
+    delta = _checks.chance("delta", delta, open_ends=True)
+    method = _checks.choice("method", method, METHODS)
+    if not isinstance(plan, TrainingPlan | Composition):
+        raise ValueError(f"plan must be a plan or a composition, got {_checks.shown(plan)}")
     whole = plan.image_level()
     bounds = plan.epsilon_bounds(delta, method=method, progress=progress)
     image_level = whole.epsilon_bounds(delta, method=method, progress=progress)

@@ -96,6 +96,9 @@ def images_per_person(
       ValueError: The scheme is `Shuffle`, where nothing is proved for more than one image, or
         there are more images than the data set has.
     """
+    inclusion = _checks.probability("inclusion", inclusion)
+    mu = _checks.positive("mu", mu, up=True)
+    images = _checks.count("images", images)
     if isinstance(sampling, Poisson):
         if sampling.probability == 1:
             hits = _binomial(images, inclusion)
@@ -137,5 +140,7 @@ def views_clipped_apart(*, inclusion: Fraction, mu: float, views: int) -> StepPr
         clipped gradients of the views are summed, that over `views` if they are averaged.
       views: Number of views of each image in a step.
     """
-    hits = _binomial(views, inclusion)
+    views = _checks.count("views", views)
+    mu = _checks.positive("mu", mu, up=True)
+    hits = _binomial(views, _checks.probability("inclusion", inclusion))
     return _apart(hits, [j * mu for j in range(views + 1)])

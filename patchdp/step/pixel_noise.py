@@ -36,11 +36,15 @@ class PixelNoise:
     value_range: float
 
     def __post_init__(self) -> None:
-        _checks.positive("pixel noise std", self.std)
-        _checks.count("channels", self.channels)
-        _checks.positive("value_range", self.value_range)
+        # More of the patch is visible under less noise and where values change more.
+        object.__setattr__(self, "std", _checks.positive("pixel noise std", self.std))
+        object.__setattr__(self, "channels", _checks.count("channels", self.channels))
+        change = _checks.positive("value_range", self.value_range, up=True)
+        object.__setattr__(self, "value_range", change)
 
     def visible(self, *, pixels: int) -> float:
         """Total variation distance that a patch of `pixels` pixels keeps under the noise."""
-        change = self.value_range * math.sqrt(pixels * self.channels)
-        return min(math.erf(change / (self.std * math.sqrt(8))) * (1 + 1e-14), 1.0)
+        number = _checks.count("pixels", pixels) * self.channels
+        # In this order nothing but the quotient leaves the range of floats; it is never 0.
+        change = max(self.value_range / self.std, 5e-324) * math.sqrt(number / 8)
+        return min(math.nextafter(math.erf(change) * (1 + 1e-14), 2.0), 1.0)

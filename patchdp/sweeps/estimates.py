@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from patchdp import _checks
 from patchdp.composition import exact
 from patchdp.guarantee import METHODS, Guarantee, Method, check_delta
 
@@ -61,12 +62,17 @@ def epsilons(
       ValueError: A delta is not in (0, 1), the method is unknown, or some plan has no answer (the
         message says which).
     """
-    rows = list(plans)
-    deltas = np.broadcast_to(np.asarray(delta, dtype=np.float64), (len(rows),))
-    if method not in (*METHODS, "exact_estimate"):
+    rows = list(plans) if isinstance(plans, Iterable) else []
+    for plan in rows:
+        if not isinstance(plan, Guarantee):
+            raise ValueError(f"plans must be plans or compositions, got {_checks.shown(plan)}")
+    deltas = _checks.floats("delta", delta, "one number strictly between 0 and 1, or one a plan")
+    if deltas.shape not in {(), (1,), (len(rows),)}:
         raise ValueError(
-            f"method must be one of {', '.join(METHODS)} or exact_estimate, got {method!r}"
+            f"delta must be one, or one for each of {len(rows)} plans, got {deltas.shape}"
         )
+    deltas = np.broadcast_to(deltas, (len(rows),))
+    method = _checks.choice("method", method, (*METHODS, "exact_estimate"))
     if method not in ("exact", "exact_estimate"):
         each: Any = method
         pairs = zip(rows, deltas, strict=True)

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from patchdp import _checks
 from patchdp.geometry import Patch, RandomCrop
 from patchdp.plan import TrainingPlan
 from patchdp.step import FixedSize, Poisson, Sampling, Shuffle
@@ -61,6 +62,10 @@ class AnyGrid(ABC):
     values: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.values, Mapping):
+            raise ValueError(
+                f"values must map names to lists of values, got {_checks.shown(self.values)}"
+            )
         object.__setattr__(self, "values", {k: _values(v) for k, v in self.values.items()})
         allowed = self.names()
         for name, values in self.values.items():
@@ -135,6 +140,8 @@ class Grid(AnyGrid):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.base, TrainingPlan):
+            raise ValueError(f"base must be a TrainingPlan, got {_checks.shown(self.base)}")
         if "delta" not in self.values:
             raise ValueError("delta is missing from the grid; it has no default")
 
@@ -145,8 +152,7 @@ class Grid(AnyGrid):
 
     def delta(self, index: int) -> float | Fraction:
         """The delta at one point."""
-        value: float | Fraction = self.point(index)["delta"]
-        return value
+        return _checks.chance("delta", self.point(index)["delta"], open_ends=True)
 
     def plan(self, index: int) -> TrainingPlan:
         """The plan at one point.
@@ -213,15 +219,21 @@ class Grid(AnyGrid):
 
 def _values(value: Any) -> list[Any]:
     """A list, range or array has several values, anything else is one."""
-    if isinstance(value, np.ndarray):
-        return list(value.tolist())
-    return list(value) if isinstance(value, list | range) else [value]
+    several = isinstance(value, list | range) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    return [_plain(entry) for entry in (value if several else [value])]
+
+
+def _plain(value: Any) -> Any:
+    """A value of a grid without types of numpy; rows of arrays are sizes."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        return value.item()
+    if isinstance(value, np.ndarray | tuple):
+        return tuple(_plain(entry) for entry in value)
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _sampler(name: Any) -> type[Sampling]:
-    if name not in SAMPLERS:
-        raise ValueError(f"sampling must be one of {', '.join(SAMPLERS)}, got {name!r}")
-    return SAMPLERS[name]
+    return SAMPLERS[_checks.choice("sampling", name, tuple(SAMPLERS))]
 
 
 def _padded(crop: Any, padding: Any) -> Any:

@@ -28,6 +28,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from patchdp import _checks
 from patchdp._version import __version__
 from patchdp.guarantee import METHODS, Method
 from patchdp.sweeps.grid import AnyGrid, parameters
@@ -111,8 +112,9 @@ def sweep(
       ValueError: The method is unknown, or the journal belongs to something else. A point that
         has no answer is no error here: its row says why.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    method, lower = _checks.choice("method", method, METHODS), _checks.flag("lower", lower)
+    if not isinstance(grid, AnyGrid):
+        raise ValueError(f"grid must be a Grid, got {_checks.shown(grid)}")
     header = {
         "version": __version__,
         "method": method,

@@ -24,6 +24,7 @@ from opacus.accountants import IAccountant, register_accountant
 from opacus.accountants.registry import _ACCOUNTANTS
 from opacus.optimizers import AdaClipDPOptimizer
 
+from patchdp import _checks
 from patchdp.composition.exact import ExactEngineError
 from patchdp.composition.tilted import GridTooLarge
 from patchdp.guarantee import Guarantee, Method
@@ -78,6 +79,8 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
     def step(self, *, noise_multiplier: float, sample_rate: float) -> None:
         """Record one optimizer step."""
         self._calibrating = False
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
         if self._history and tuple(self._history[-1][:2]) == (noise_multiplier, sample_rate):
             self._history[-1] = (noise_multiplier, sample_rate, self._history[-1][2] + 1)
         else:
@@ -135,6 +138,9 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
 
         At most a million are counted.
         """
+        epsilon = _checks.nonnegative("epsilon", epsilon)
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
 
         def fits(steps: int) -> bool:
             history = [*self._executed(), (noise_multiplier, sample_rate, steps)]
