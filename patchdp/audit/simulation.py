@@ -315,9 +315,9 @@ def audit(
     """
     runs = _checks.whole("runs", runs, least=100)
     seed = _checks.whole("seed", seed, least=0)
-    # A bound that holds with more confidence, at a smaller delta, holds.
+    # A bound that holds with more confidence holds. Claim and attack use one and the same float.
     level = _checks.round_up(_checks.probability("confidence", confidence, open_ends=True))
-    target = _checks.positive("delta", _checks.chance("delta", delta, open_ends=True))
+    target = _checks.positive("delta", float(_checks.chance("delta", delta, open_ends=True)))
     if not isinstance(plan, TrainingPlan | Composition):
         raise ValueError(f"plan must be a plan or a composition, got {_checks.shown(plan)}")
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
