@@ -9,7 +9,7 @@ pytest.importorskip("pycocotools")
 
 from pycocotools import mask
 
-from patchdp.interop.annotations.shapes import Polygons, RunLengths
+from patchdp.objects.shapes import Polygons, RunLengths
 
 
 def test_run_lengths_of_pycocotools() -> None:

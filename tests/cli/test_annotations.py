@@ -49,7 +49,7 @@ def test_probabilities_and_epsilons(shell, file: str, tmp_path: Path) -> None:
                              "--out", str(table), "--worst", "2")  # fmt: skip
     assert (status, err) == (0, "")
     result = json.loads(out)
-    assert (result["objects"], result["clipped"], result["outside"]) == (4, 1, 0)
+    assert (result["objects"], result["clipped"], result["left_out"]) == (4, 1, {})
     assert result["bounded_by_box"] == 2
     assert result["positions"] == "public"
     assert [row["id"] for row in result["worst"]] == ["4", "2"]
