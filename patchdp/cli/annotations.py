@@ -186,9 +186,8 @@ def score_annotations(
         output.dump(result)
     else:
         show(result)
-    left = sum(result["left_out"].values())
-    if strict and left:
-        raise ValueError(f"--strict: {left} objects were left out ({reasons(result)})")
+    if strict and result["left_out"]:
+        raise ValueError(f"--strict: objects were left out: {reasons(result)}")
 
 
 def _some(objects: Annotations) -> None:

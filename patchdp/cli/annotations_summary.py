@@ -25,8 +25,8 @@ _PUBLIC = (
     "it is there, nor where. It holds for one object at a time."
 )
 _SMALL = {
-    "certain": "they count as seen for sure, p = 1; where the training pads or skips such images, "
-    "say so with --small-images pad-if-needed or skip.",
+    "certain": "they count as seen for sure, p = 1. Where the training pads or skips such images "
+    "give --small-images pad-if-needed or skip.",
     "pad-if-needed": "the training pads these.",
 }
 
@@ -171,8 +171,8 @@ def show(result: Mapping[str, Any]) -> None:
     output.paragraph(_PUBLIC)
     if result["in_small_images"]:
         output.paragraph(
-            f"{result['in_small_images']} objects are in {result['images_smaller_than_crop']} "
-            f"images smaller than the crop: {_SMALL[result['small_images']]}"
+            f"Images smaller than the crop: {result['images_smaller_than_crop']}, objects in them: "
+            f"{result['in_small_images']}; {_SMALL[result['small_images']]}"
         )
     if result["left_out"]:
         output.paragraph(f"Left out: {reasons(result)}.")

@@ -236,14 +236,15 @@ class RowRuns:
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """A polygon, and as many pixels below and to the right as another reading adds.
+    """A polygon with a pixel more below and to the right, and perhaps one above and to the left.
 
     Where a format does not say whether a vertex is a point of the plane or the number of a pixel,
-    this holds both.
+    this holds both; and what Pillow draws from whole vertices, which cityscapesscripts and labelme
+    do. From fractions Pillow's rounding may go the other way, too (`around`).
     """
 
     shape: Polygons
-    pixels_more: int = 1
+    around: bool = False
 
     def edges(self) -> tuple[float, float, float, float]:
         """Top, left, bottom and right of the polygon itself."""
@@ -252,15 +253,14 @@ class Grown:
     def pixels(self, box: Box) -> Pixels:
         """The pixels inside `box` (top, left, bottom, right)."""
         top, left, bottom, right = box
-        more = self.pixels_more
-        found = self.shape.pixels((top - more, left - more, bottom, right))
-        shifts = range(more + 1)
-        parts = [
-            found[more - dy : len(found) - dy, more - dx : found.shape[1] - dx]
-            for dy in shifts
-            for dx in shifts
-        ]
-        return np.asarray(np.logical_or.reduce(parts))
+        before = 1 if self.around else 0
+        wide = self.shape.pixels((top - 1, left - 1, bottom + before, right + before))
+        height, width = bottom - top, right - left
+        found = np.zeros((height, width), dtype=np.bool_)
+        for dy in range(before + 2):
+            for dx in range(before + 2):
+                found |= wide[dy : dy + height, dx : dx + width]
+        return found
 
 
 Shape: TypeAlias = Polygons | RunLengths | RowRuns | Grown

@@ -229,7 +229,7 @@ class Gathered:
         start = np.floor(rows[:, :2]).astype(np.int64)
         stop = np.ceil(rows[:, 2:]).astype(np.int64)
         beyond = np.logical_or(start < 0, stop > limit).max(axis=1, initial=False)
-        stop = np.maximum(stop, start + 1) + doubts[:, 2:]
+        stop = np.maximum(stop + doubts[:, 2:], start + 1)
         start = start - doubts[:, :2]
         outside = ((start >= limit) | (stop <= 0)).any(axis=1)
         inside = np.flatnonzero(~outside)

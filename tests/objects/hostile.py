@@ -55,7 +55,9 @@ def check(folder: Path, name: str, case: Case) -> None:
         assert said in text
         assert "\n" not in text and len(text) < 600
         # The file is named, unless it is the question that is at fault.
-        assert re.search(r"\.(json|xml|txt|csv)", text, re.I) or set(case.told) & set(re.findall(r"\w+", said))
+        assert re.search(r"\.(json|xml|txt|csv)", text, re.I) or set(case.told) & set(
+            re.findall(r"\w+", said)
+        )
         if file:
             assert f"{file}, line {line}:" in text
         return

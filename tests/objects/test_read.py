@@ -165,9 +165,18 @@ def test_broken_files_are_one_sentence(write, name: str, content: object, said: 
 @pytest.mark.parametrize(("name", "content"), [
     ("c.json", json.dumps(COCO)), ("d.json", json.dumps(CITY)), ("v.xml", VOC), ("o.csv", CSV),
     ("y.txt", "1 0.5 0.5 0.25 0.5\n7 0 0 0.5 0 0.5 0.25\n"),
+    ("m.json", json.dumps({"height": 20, "width": 30, "objects": CITY["objects"]})),
+    ("l.json", '{"shapes": [{"label": "x", "points": [[1, 2], [9, 2], [9, 9]], "shape_type": '
+     '"polygon"}, {"points": [[1, 2], [3, 4]], "shape_type": "circle"}], "imageHeight": 20}'),
+    ("b.json", '[{"name": "a", "labels": [{"box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}, '
+     '{"poly2d": [{"vertices": [[1, 2], [9, 2], [9, 9]], "types": "LLL", "closed": true}]}]}]'),
+    ("v.xml", '<annotations><image name="a" width="30" height="20"><box xtl="1" ytl="2" xbr="9" '
+     'ybr="9" rotation="30"/><mask rle="1,2,1" left="5" top="2" width="2" height="2"/></image>'
+     '<track label="x"><polygon frame="0" points="1,2;9,2;9,9"/></track></annotations>'),
+    ("o.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax\na,x,0.25,0.5,0,1\nb,y,0,0.1,0.5,0.75\n"),
 ])  # fmt: skip
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str, content: str, data) -> None:

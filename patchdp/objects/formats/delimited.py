@@ -91,6 +91,8 @@ class _Table:
         # Without "image" in their name they may be sizes of the boxes.
         sizes = {header[self.place[n]] for n in _SIZES if n in self.place}
         self.sized = len(sizes) == 2
+        if len(sizes) == 1:
+            raise ValueError(f"{path}: of height and width only one is given, {sizes.pop()!r}")
         self.doubtful = bool(sizes & {"height", "width"})
         self.size_rows = array("d")
         # 1, 2, ... for the rows that hold objects.

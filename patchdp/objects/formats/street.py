@@ -1,9 +1,9 @@
 """Cityscapes and Mapillary Vistas: one JSON file of polygons per image.
 
 Both hold a list `objects` of `label` and `polygon`; Cityscapes states the size as `imgHeight` and
-`imgWidth`, Mapillary as `height` and `width`. Cityscapes' vertices are numbers of pixels, both ends
-belong to the object; Mapillary's may be that or points of the plane, and the pixels of both
-readings count. CityPersons' files have `bbox` (x, y, width, height) in place of the polygon.
+`imgWidth`, Mapillary as `height` and `width`. Vertices are numbers of pixels, the last one belongs
+to the object, or points of the plane: the pixels of both readings count, and with them all that
+cityscapesscripts draws. CityPersons' files have `bbox` (x, y, width, height) in place of the polygon.
 Format: Cordts et al. 2016, arXiv:1604.01685, and its cityscapesscripts; Neuhold et al. 2017.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from patchdp.objects.formats.json_walk import Document
 from patchdp.objects.formats.options import Told
 from patchdp.objects.formats.text import finite, image_size, points, short
-from patchdp.objects.shapes import Grown, Polygons, Shape, outline
+from patchdp.objects.shapes import Grown, Shape, outline
 from patchdp.objects.table import Annotations, Edges, Gathered
 
 __all__ = ["read"]
@@ -58,7 +58,7 @@ def _file(
         if deleted:
             gathered.left_out["marked as deleted in the file"] += 1
             continue
-        edges, shape = _place(record, gathered.kind, owner)
+        edges, shape = _place(record, owner)
         gathered.add(image, edges, label, title, line=line, shape=shape, doubt=_LAST_PIXEL)
 
 
@@ -72,7 +72,7 @@ def _size(head: dict[str, Any], path: Path) -> tuple[int, int] | None:
     return sizes.pop() if sizes else None
 
 
-def _place(record: dict[str, Any], kind: str, owner: str) -> tuple[Edges, Shape | None]:
+def _place(record: dict[str, Any], owner: str) -> tuple[Edges, Shape | None]:
     if "polygon" not in record and "bbox" in record:
         x, y, width, height = finite(record["bbox"], 4, "bbox", owner)
         if width < 0 or height < 0:
@@ -83,6 +83,4 @@ def _place(record: dict[str, Any], kind: str, owner: str) -> tuple[Edges, Shape 
     drawn = outline([ring])
     if drawn is None:
         return (top, left, bottom, right), None
-    # From the numbers of pixels to their middle, or both readings.
-    shape = Polygons((ring + 0.5,)) if kind == "cityscapes" else Grown(drawn)
-    return (top, left, bottom, right), shape
+    return (top, left, bottom, right), Grown(drawn)
