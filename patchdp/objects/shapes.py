@@ -236,15 +236,14 @@ class RowRuns:
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """A polygon with a pixel more below and to the right, and perhaps one above and to the left.
+    """A polygon with a pixel more all around.
 
     Where a format does not say whether a vertex is a point of the plane or the number of a pixel,
-    this holds both; and what Pillow draws from whole vertices, which cityscapesscripts and labelme
-    do. From fractions Pillow's rounding may go the other way, too (`around`).
+    this holds both, and what Pillow draws from such vertices, as the formats' own tools do: its
+    rounding may carry an edge a pixel either way.
     """
 
     shape: Polygons
-    around: bool = False
 
     def edges(self) -> tuple[float, float, float, float]:
         """Top, left, bottom and right of the polygon itself."""
@@ -253,12 +252,11 @@ class Grown:
     def pixels(self, box: Box) -> Pixels:
         """The pixels inside `box` (top, left, bottom, right)."""
         top, left, bottom, right = box
-        before = 1 if self.around else 0
-        wide = self.shape.pixels((top - 1, left - 1, bottom + before, right + before))
+        wide = self.shape.pixels((top - 1, left - 1, bottom + 1, right + 1))
         height, width = bottom - top, right - left
         found = np.zeros((height, width), dtype=np.bool_)
-        for dy in range(before + 2):
-            for dx in range(before + 2):
+        for dy in range(3):
+            for dx in range(3):
                 found |= wide[dy : dy + height, dx : dx + width]
         return found
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,7 +25,7 @@ class Case(NamedTuple):
     what: str
     content: Any
     expected: list[list[int]] | str
-    told: dict[str, Any] = {}
+    told: Mapping[str, Any] = MappingProxyType({})
     left_out: int = 0
     remarked: int = 0
 

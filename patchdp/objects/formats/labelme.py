@@ -82,7 +82,7 @@ def _shape(
     drawn = outline([ring]) if kind in ("polygon", "oriented_rectangle") else None
     gathered.add(
         image, (top, left, bottom, right), label, str(k + 1), line=line,
-        shape=None if drawn is None else Grown(drawn, around=True), doubt=_LAST_PIXEL,
+        shape=None if drawn is None else Grown(drawn), doubt=_LAST_PIXEL,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 Both hold a list `objects` of `label` and `polygon`; Cityscapes states the size as `imgHeight` and
 `imgWidth`, Mapillary as `height` and `width`. Vertices are numbers of pixels, the last one belongs
 to the object, or points of the plane: the pixels of both readings count, and with them all that
-cityscapesscripts draws. CityPersons' files have `bbox` (x, y, width, height) in place of the polygon.
+cityscapesscripts draws. CityPersons' files have `bbox` (x, y, width, height) instead of polygons.
 Format: Cordts et al. 2016, arXiv:1604.01685, and its cityscapesscripts; Neuhold et al. 2017.
 """
 
