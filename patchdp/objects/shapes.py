@@ -252,7 +252,10 @@ class Grown:
     def pixels(self, box: Box) -> Pixels:
         """The pixels inside `box` (top, left, bottom, right)."""
         top, left, bottom, right = box
-        wide = self.shape.pixels((top - 1, left - 1, bottom + 1, right + 1))
+        wider = (top - 1, left - 1, bottom + 1, right + 1)
+        # An edge on the border of pixels touches none; half a pixel on, it does.
+        moved = Polygons(tuple(ring + 0.5 for ring in self.shape.rings))
+        wide = self.shape.pixels(wider) | moved.pixels(wider)
         height, width = bottom - top, right - left
         found = np.zeros((height, width), dtype=np.bool_)
         for dy in range(3):
