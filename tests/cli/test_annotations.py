@@ -49,7 +49,7 @@ def test_probabilities_and_epsilons(shell, file: str, tmp_path: Path) -> None:
                              "--out", str(table), "--worst", "2")  # fmt: skip
     assert (status, err) == (0, "")
     result = json.loads(out)
-    assert (result["objects"], result["clipped"], result["outside"]) == (4, 1, 0)
+    assert (result["objects"], result["clipped"], result["left_out"]) == (4, 1, {})
     assert result["bounded_by_box"] == 2
     assert result["positions"] == "public"
     assert [row["id"] for row in result["worst"]] == ["4", "2"]
@@ -99,6 +99,97 @@ def test_config_and_image_size(shell, tmp_path: Path) -> None:
     status, out, _ = shell(str(tmp_path / "a.txt"), *config, "--json")
     assert status == 0
     assert 0 < json.loads(out)["epsilon_max"] < 10
+
+
+CSV = (
+    "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    "a.jpg,200,100,face,150,60,190,90\nb.jpg,50,50,face,1,1,20,20\nb.jpg,50,50,face,60,1,70,20\n"
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    path = tmp_path / "o.csv"
+    path.write_text(CSV)
+    return str(path)
+
+
+def test_what_is_left_out_is_counted_at_the_end(shell, table: str) -> None:
+    status, out, err = shell(table, "--crop", "32x32")
+    assert (status, err) == (0, "")
+    assert out.rstrip().endswith("Left out: 1 outside their image.")
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("face")]
+    assert row == ["face", "2", "1", "1"]
+    status, again, err = shell(table, "--crop", "32x32", "--strict")
+    assert (status, again) == (2, out)
+    assert err == "patchdp: --strict: objects were left out: 1 outside their image\n"
+    status, out, _ = shell(table, "--crop", "32x32", "--strict", "--json")
+    assert (status, json.loads(out)["left_out"]) == (2, {"outside their image": 1})
+
+
+def test_one_small_image_does_not_stop_the_others(shell, table: str) -> None:
+    def values(*args: str) -> tuple[list[float], str]:
+        status, out, err = shell(table, "--crop", "60x60", *args)
+        assert (status, err) == (0, "")
+        found = json.loads(shell(table, "--crop", "60x60", "--json", *args)[1])
+        return [row["inclusion_probability"] for row in found["worst"]], " ".join(out.split())
+
+    first = 40 / 41 * 50 / 141
+    seen, out = values()
+    assert seen == [1.0, pytest.approx(first)]
+    assert "Images smaller than the crop: 1, objects in them: 1; they count as seen for sure" in out
+    assert "pad-if-needed or skip." in out
+    seen, out = values("--small-images", "skip")
+    assert seen == [pytest.approx(first)]
+    assert out.endswith("Left out: 1 outside their image, 1 in images smaller than the crop.")
+    assert values("--small-images", "pad-if-needed")[0] == [1.0, pytest.approx(first)]
+    status, out, err = shell(table, "--crop", "60x60", "--small-images", "refuse")
+    assert (status, out) == (2, "") and "image b.jpg: crop 60x60 does not fit image 50x50" in err
+    status, _, err = shell(table, "--crop", "60x60", "--small-images", "skip", "--strict")
+    assert status == 2 and "1 outside their image, 1 in images smaller than the crop" in err
+
+
+def test_doubts_are_remarked_and_settled_by_options(shell, tmp_path: Path) -> None:
+    path = tmp_path / "y.txt"
+    path.write_text("0 0.1 0.1 0.3 0.1 0.3 0.4\n")
+    args = [str(path), "--crop", "32x32", "--image", "100x100"]
+    status, out, _ = shell(*args)
+    assert status == 0 and "(--columns box or polygon tells)" in " ".join(out.split())
+    status, out, _ = shell(*args, "--columns", "polygon")
+    assert status == 0 and "--columns" not in out
+    (tmp_path / "v.xml").write_text(
+        "<annotation><size><width>99</width><height>99</height></size><object><bndbox><xmin>5"
+        "</xmin><ymin>5</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
+    )
+    args = [str(tmp_path / "v.xml"), "--crop", "32x32"]
+    assert "(--origin 0 or 1 tells)" in " ".join(shell(*args)[1].split())
+    boxes = [
+        json.loads(shell(*args, "--origin", origin, "--json")[1])["worst"][0]["top"]
+        for origin in ("0", "1")
+    ]
+    assert boxes == [5, 4]
+    path.write_text("0 12 8 4 3\n")
+    args = [str(path), "--crop", "32x32", "--image", "100x100"]
+    status, out, err = shell(*args)
+    assert (status, out) == (2, "") and "y.txt, line 1: " in err and "--units pixels" in err
+    assert shell(*args, "--units", "pixels")[0] == 0
+
+
+def test_only_what_fails_is_listed(shell, file: str, tmp_path: Path) -> None:
+    out = tmp_path / "objects.csv"
+    args = [file, "--crop", "32x32", *RUN, "--out", str(out), "--only-failing", "--json"]
+    status, text, _ = shell(*args, "--epsilon", "0.5")
+    result = json.loads(text)
+    assert status == 0
+    failing = [float(row["epsilon"]) for row in csv.DictReader(out.open())]
+    assert len(failing) == len(result["worst"]) == 4 - result["meets_epsilon"] > 0
+    assert min(failing) > 0.5
+    status, text, _ = shell(*args, "--epsilon", "100")
+    assert status == 0 and json.loads(text)["worst"] == []
+    status, _, err = shell(*args)
+    assert status == 2 and "epsilon is missing" in err
+    status, _, err = shell(file, "--crop", "32x32", "--epsilon", "1", "--only-failing")
+    assert status == 2 and "delta is missing" in err
 
 
 @pytest.mark.parametrize(

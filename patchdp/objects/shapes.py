@@ -29,7 +29,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Polygons", "RunLengths", "Shape"]
+__all__ = ["Box", "Grown", "Polygons", "RowRuns", "RunLengths", "Shape", "outline"]
 
 Box: TypeAlias = tuple[int, int, int, int]
 Pixels: TypeAlias = npt.NDArray[np.bool_]
@@ -149,9 +149,12 @@ class RunLengths:
     def pixels(self, box: Box) -> Pixels:
         """The pixels inside `box` (top, left, bottom, right)."""
         top, left, bottom, right = box
-        inside = np.arange(len(self.counts)) % 2 == 1
-        mask = np.repeat(inside, self.counts).reshape(self.size[::-1]).T
-        return mask[top:bottom, left:right]
+        # Only the columns of the box are laid out.
+        ends = np.cumsum(self.counts)
+        first, last = left * self.size[0], right * self.size[0]
+        counts = np.clip(ends, first, last) - np.clip(ends - self.counts, first, last)
+        inside = np.arange(len(counts)) % 2 == 1
+        return np.repeat(inside, counts).reshape(right - left, self.size[0]).T[top:bottom]
 
 
 def _whole(counts: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -187,4 +190,88 @@ def _uncompressed(text: str) -> npt.NDArray[np.int64]:
     return np.asarray(numbers)
 
 
-Shape: TypeAlias = Polygons | RunLengths
+@dataclass(frozen=True, eq=False)
+class RowRuns:
+    """A mask somewhere in the image, as CVAT writes it: runs row after row.
+
+    >>> RowRuns.of([1, 2, 1], (2, 2), at=(5, 7)).pixels((5, 7, 7, 9)).astype(int)
+    array([[0, 1],
+           [1, 0]])
+    """
+
+    turned: RunLengths
+    at: tuple[int, int]
+
+    @staticmethod
+    def of(counts: Sequence[int], size: tuple[int, int], at: tuple[int, int]) -> RowRuns:
+        """From runs of background and object in turn, in a mask of that size whose corner is `at`.
+
+        Raises:
+            ValueError: lengths that do not fit the size.
+        """
+        return RowRuns(RunLengths.of(counts, size[::-1]), at)
+
+    def edges(self) -> tuple[float, float, float, float] | None:
+        """Top, left, bottom and right; None for a mask without pixels."""
+        found = self.turned.edges()
+        if found is None:
+            return None
+        left, top, right, bottom = found
+        return top + self.at[0], left + self.at[1], bottom + self.at[0], right + self.at[1]
+
+    def pixels(self, box: Box) -> Pixels:
+        """The pixels inside `box` (top, left, bottom, right)."""
+        width, height = self.turned.size
+        mask = self.turned.pixels((0, 0, width, height)).T
+        top, left, bottom, right = box
+        found = np.zeros((bottom - top, right - left), dtype=np.bool_)
+        y, x = self.at
+        first, last = max(top, y), min(bottom, y + height)
+        begin, end = max(left, x), min(right, x + width)
+        if first < last and begin < end:
+            part = mask[first - y : last - y, begin - x : end - x]
+            found[first - top : last - top, begin - left : end - left] = part
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A polygon with a pixel more all around.
+
+    Where a format does not say whether a vertex is a point of the plane or the number of a pixel,
+    this holds both, and what Pillow draws from such vertices, as the formats' own tools do: its
+    rounding may carry an edge a pixel either way.
+    """
+
+    shape: Polygons
+
+    def edges(self) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right of the polygon itself."""
+        return self.shape.edges()
+
+    def pixels(self, box: Box) -> Pixels:
+        """The pixels inside `box` (top, left, bottom, right)."""
+        top, left, bottom, right = box
+        wider = (top - 1, left - 1, bottom + 1, right + 1)
+        # An edge on the border of pixels touches none; half a pixel on, it does.
+        moved = Polygons(tuple(ring + 0.5 for ring in self.shape.rings))
+        wide = self.shape.pixels(wider) | moved.pixels(wider)
+        height, width = bottom - top, right - left
+        found = np.zeros((height, width), dtype=np.bool_)
+        for dy in range(3):
+            for dx in range(3):
+                found |= wide[dy : dy + height, dx : dx + width]
+        return found
+
+
+Shape: TypeAlias = Polygons | RunLengths | RowRuns | Grown
+
+
+def outline(rings: Sequence[npt.NDArray[np.float64]]) -> Polygons | None:
+    """The polygons, or None where one has no inside: fewer than three points, or all on a line."""
+    for ring in rings:
+        arms = ring - ring[0]
+        (x, y) = arms[np.argmax(np.abs(arms).sum(axis=1))]
+        if not np.any(arms[:, 0] * y != arms[:, 1] * x):
+            return None
+    return Polygons(tuple(rings))

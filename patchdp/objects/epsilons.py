@@ -1,32 +1,27 @@
-"""Many objects at known places in one training: the probability and the epsilon of each.
+"""Many objects in one training: the certified epsilon of each, from its inclusion probability.
 
 >>> import patchdp as pdp
 >>> plan = pdp.TrainingPlan(
 ...     image=(1024, 2048), crop=pdp.RandomCrop((505, 505)), patch=pdp.Patch((10, 10)),
 ...     sampling=pdp.Poisson(batch_size=200, dataset_size=2975), noise_multiplier=2.0, steps=1500,
 ... )
->>> seen = box_probabilities([(1024, 2048)], plan.crop, [[0, 0, 10, 10], [504, 990, 514, 1000]])
->>> [round(float(p), 4) for p in seen]
-[0.0001, 0.3291]
->>> epsilons_at(plan, seen, delta=1e-5).round(2)
+>>> epsilons_at(plan, [0.0001, 0.3291], delta=1e-5).round(2)
 array([0.  , 3.73])
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp._checks import chance, count, floats, integers, positive, shown
-from patchdp.geometry import Crop, Patch, RandomCrop, hit_probability
-from patchdp.geometry.sizes import as_size, as_tuple
+from patchdp._checks import chance, count, floats, positive, shown
+from patchdp.geometry import Patch, RandomCrop
 from patchdp.plan import TrainingPlan
 
-__all__ = ["box_probabilities", "epsilons_at"]
+__all__ = ["epsilons_at"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,64 +31,6 @@ _ROUNDING = 1e-12
 _LINE = 1 << 60
 # Below the first even step of the grid there are two more, at these parts of it.
 _SMALLER = (4.0, 2.0)
-
-
-def box_probabilities(
-    images: Sequence[Sequence[int]],
-    crop: Crop,
-    boxes: npt.ArrayLike,
-    image_index: npt.ArrayLike | None = None,
-) -> Floats:
-    """The inclusion probability of each of many boxes, in images of any number of sizes.
-
-    >>> from patchdp.geometry import RandomCrop
-    >>> box_probabilities([(8, 8), (4, 8)], RandomCrop((4, 4)), [[2, 3, 4, 5]] * 2, [0, 1])
-    array([0.8, 1. ])
-
-    Args:
-      images: (height, width) of every image.
-      crop: The distribution of the crop.
-      boxes: Whole numbers of shape `(n, 4)`: top, left, bottom, right; bottom and right are the
-        first row and column outside. Inside their images.
-      image_index: Shape `(n,)`, the image of each box; left out where there is one image.
-
-    Returns:
-      Float array of shape `(n,)`, of a relative accuracy of 1e-12.
-
-    Raises:
-      ValueError: Shapes that do not match, a box that leaves its image, or an image that the
-        crop does not fit.
-
-    Source: counting as in arXiv:2603.24695, at given places; see docs/theory.md.
-    """
-    sizes = [as_size("image", size) for size in as_tuple(images) or ()]
-    table = integers("boxes", boxes, "whole numbers of shape (n, 4)")
-    if table.ndim != 2 or table.shape[1] != 4:
-        raise ValueError(f"boxes must be whole numbers of shape (n, 4), got {table.shape}")
-    if image_index is None and len(sizes) != 1:
-        raise ValueError(f"image_index must say in which of the {len(sizes)} images each box lies")
-    if image_index is None:
-        where = np.zeros(len(table), dtype=np.int64)
-    else:
-        where = integers("image_index", image_index, f"{len(table)} whole numbers")
-    if where.shape != (len(table),):
-        raise ValueError(f"image_index must be {len(table)} whole numbers, got {where.shape}")
-    if len(where) and not 0 <= int(where.min()) <= int(where.max()) < len(sizes):
-        raise ValueError(f"image_index must lie between 0 and {len(sizes) - 1}")
-    # Images of one size share the law of the crop.
-    distinct: dict[tuple[int, ...], int] = {}
-    number = np.array([distinct.setdefault(size, len(distinct)) for size in sizes], dtype=np.int64)
-    group = number[where] if sizes else where
-    order = np.argsort(group, kind="stable")
-    ends = np.searchsorted(group[order], np.arange(len(distinct) + 1))
-    result = np.empty(len(table))
-    for size, k in distinct.items():
-        rows = order[ends[k] : ends[k + 1]]
-        if len(rows):
-            corners = table[rows, :2]
-            extents = table[rows, 2:] - corners
-            result[rows] = hit_probability(size, crop, corners, extents)
-    return result
 
 
 def epsilons_at(
@@ -209,10 +146,15 @@ class _Ladder:
         plan = self.plan.replace(
             image=(_LINE,), crop=RandomCrop((1,)), patch=Patch((pixels,), at=(0,))
         )
-        try:
-            return plan.epsilon(self.delta)
-        except ValueError:
-            return plan.epsilon(self.delta, method="exact")
+        return _epsilon(plan, self.delta)
+
+
+def _epsilon(plan: TrainingPlan, delta: float | Fraction) -> float:
+    """The certified epsilon of one plan, by whichever engine gives it."""
+    try:
+        return plan.epsilon(delta)
+    except ValueError:
+        return plan.epsilon(delta, method="exact")
 
 
 def _rungs(values: Floats, resolution: int) -> list[int]:

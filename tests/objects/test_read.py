@@ -1,9 +1,8 @@
-"""Reading annotated objects: every format by hand, shapes against other ways, broken files."""
+"""Reading annotated objects: formats by hand, and damaged files."""
 
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchdp.interop.annotations import read_annotations
-from patchdp.interop.annotations.shapes import Polygons, RunLengths
+from patchdp.objects import read_annotations
 
 COCO = {
     "images": [
@@ -62,7 +60,7 @@ def test_coco(write) -> None:
         [1, 1, 3, 5],  # widened to its polygon
         [1, 1, 4, 2],  # from its mask
     ]
-    assert (found.clipped, found.outside) == (1, 1)
+    assert (found.clipped, found.left_out) == (1, {"outside their image": 1})
     assert [found.images[k] for k in found.image_index] == ["a.jpg", "b.jpg", "a.jpg", "a.jpg"]
     assert [found.categories[k] for k in found.category_index] == ["face", "car", "face", "car"]
     assert found.ids == ("1", "2", "4", "5")
@@ -79,18 +77,24 @@ def test_cityscapes_file_and_folder(write) -> None:
     assert (len(found.images), found.clipped) == (2, 1)
 
 
-def test_voc_counts_from_one_unless_a_file_begins_at_zero(write) -> None:
+def test_voc_counts_from_zero_or_one_as_far_as_a_file_tells(write) -> None:
     one = write("voc/1.xml", VOC)
-    assert read_annotations(one).boxes.tolist() == [[1, 0, 20, 4]]
-    write("voc/2.xml", VOC.replace("<xmin>1<", "<xmin>0<"))
-    assert read_annotations(one.parent).boxes.tolist() == [[2, 1, 20, 5], [2, 0, 20, 5]]
+    assert read_annotations(one).boxes.tolist() == [[1, 0, 20, 5]]
+    assert read_annotations(one, origin=1).boxes.tolist() == [[1, 0, 20, 4]]
+    assert read_annotations(one, origin=0).boxes.tolist() == [[2, 1, 20, 5]]
+    write("voc/2.xml", VOC.replace("<xmin>1<", "<xmin>0<").replace("v.jpg", "w.jpg"))
+    found = read_annotations(one.parent)
+    assert found.boxes.tolist() == [[1, 0, 20, 5], [2, 0, 20, 5]]
+    assert list(found.remarks.values()) == [1]
+    with pytest.raises(ValueError, match=r"2\.xml, line 3: object 1: pixels count from 1"):
+        read_annotations(one.parent, origin=1)
 
 
 def test_voc_without_a_size(write) -> None:
     path = write("1.xml", VOC.replace(">20</height>", ">0</height>").replace(">30</w", ">0</w"))
     with pytest.raises(ValueError, match=r"v\.jpg is not in the voc annotations"):
         read_annotations(path)
-    assert read_annotations(path, image=(18, 30)).boxes.tolist() == [[1, 0, 18, 4]]
+    assert read_annotations(path, image=(18, 30)).boxes.tolist() == [[1, 0, 18, 5]]
 
 
 def test_yolo(write) -> None:
@@ -117,11 +121,11 @@ def test_a_point_is_a_pixel(write) -> None:
 
 BROKEN = [
     ("c.json", "{", "not JSON"),
-    ("c.json", "[]", "not a COCO file"),
+    ("c.json", "[]", "no annotation file that is known"),
     ("c.json", {**COCO, "images": [3]}, "not a COCO file"),
     ("c.json", {**COCO, "images": [{"id": 5}]}, "give it with --image|not among"),
     ("c.json", {**COCO, "annotations": [{"id": 1, "image_id": 77, "bbox": [0, 0, 1, 1]}]}, "77"),
-    ("c.json", {**COCO, "annotations": [{"image_id": 5, "bbox": [0, 0, -1, 1]}]}, "forwards"),
+    ("c.json", {**COCO, "annotations": [{"image_id": 5, "bbox": [0, 0, -1, 1]}]}, "at least 0"),
     ("c.json", {**COCO, "annotations": [{"image_id": 5, "bbox": [0, 0, 1]}]}, "4 finite numbers"),
     ("c.json", {**COCO, "annotations": [{"image_id": 5, "bbox": [0, 0, 1, 10**400]}]}, "finite"),
     ("c.json", {**COCO, "annotations": [{"image_id": 5}]}, "neither a bbox"),
@@ -141,10 +145,10 @@ BROKEN = [
     ("v.xml", "<!DOCTYPE a [<!ENTITY b 'c'>]>" + VOC, "document type"),
     ("y.txt", "1 0.5 0.5\n", "got 2"),
     ("y.txt", "face 0 0 1 1\n", "class number"),
-    ("y.txt", "0 0.5 0.5 -0.1 0.1\n", "at least 0"),
+    ("y.txt", "0 0.5 0.5 -0.1 0.1\n", "from 0 to 1"),
     ("o.csv", "image,left,top,right\n", "no column 'bottom'"),
     ("o.csv", CSV + "a,1\n", "8 cells expected, got 2"),
-    ("o.csv", CSV + "a,1,nan,2,3,x,10,12\n", "row 3: top"),
+    ("o.csv", CSV + "a,1,nan,2,3,x,10,12\n", r"o\.csv, line 3: top"),
     ("o.csv", CSV + "a,1,2,2,3,x,99,12\n", "two sizes"),
     ("o.csv", "", "no column"),
     ("o.bin", "", "cannot tell the format"),
@@ -161,9 +165,18 @@ def test_broken_files_are_one_sentence(write, name: str, content: object, said: 
 @pytest.mark.parametrize(("name", "content"), [
     ("c.json", json.dumps(COCO)), ("d.json", json.dumps(CITY)), ("v.xml", VOC), ("o.csv", CSV),
     ("y.txt", "1 0.5 0.5 0.25 0.5\n7 0 0 0.5 0 0.5 0.25\n"),
+    ("m.json", json.dumps({"height": 20, "width": 30, "objects": CITY["objects"]})),
+    ("l.json", '{"shapes": [{"label": "x", "points": [[1, 2], [9, 2], [9, 9]], "shape_type": '
+     '"polygon"}, {"points": [[1, 2], [3, 4]], "shape_type": "circle"}], "imageHeight": 20}'),
+    ("b.json", '[{"name": "a", "labels": [{"box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}, '
+     '{"poly2d": [{"vertices": [[1, 2], [9, 2], [9, 9]], "types": "LLL", "closed": true}]}]}]'),
+    ("v.xml", '<annotations><image name="a" width="30" height="20"><box xtl="1" ytl="2" xbr="9" '
+     'ybr="9" rotation="30"/><mask rle="1,2,1" left="5" top="2" width="2" height="2"/></image>'
+     '<track label="x"><polygon frame="0" points="1,2;9,2;9,9"/></track></annotations>'),
+    ("o.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax\na,x,0.25,0.5,0,1\nb,y,0,0.1,0.5,0.75\n"),
 ])  # fmt: skip
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str, content: str, data) -> None:
@@ -196,82 +209,3 @@ def test_an_unreadable_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="voc and yolo"):
         read_annotations(tmp_path)
     assert len(read_annotations(tmp_path, format="voc")) == 1
-
-
-def compressed(runs: list[int]) -> str:
-    """COCO's text, written number by number."""
-    text = ""
-    for k, run in enumerate(runs):
-        rest = run - runs[k - 2] if k > 2 else run
-        more = True
-        while more:
-            digit, rest = rest & 31, rest >> 5
-            more = rest != (-1 if digit & 16 else 0)
-            text += chr(48 + digit + (32 if more else 0))
-    return text
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_run_lengths_both_ways(data) -> None:
-    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
-    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
-    mask = np.array(bits).reshape(width, height).T
-    runs, value = [0], False
-    for bit in bits:
-        if bit != value:
-            runs.append(0)
-            value = bit
-        runs[-1] += 1
-    for counts in (runs, compressed(runs)):
-        found = RunLengths.of(counts, (height, width))
-        assert (found.pixels((0, 0, height, width)) == mask).all()
-        if not mask.any():
-            assert found.edges() is None
-            continue
-        top, left, bottom, right = map(int, found.edges())
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        assert (top, bottom) == (rows[0], rows[-1] + 1)
-        assert (left, right) == (columns[0], columns[-1] + 1)
-        assert (found.pixels((top, left, bottom, right)) == mask[top:bottom, left:right]).all()
-
-
-def test_long_run_lengths() -> None:
-    runs = [1000, 100_000, 3, 7, 1_000_000, 40]
-    found = RunLengths.of(compressed(runs), (sum(runs), 1))
-    assert found.counts.tolist() == runs
-
-
-def overlaps(triangle: list[tuple[Fraction, Fraction]], row: int, column: int) -> bool:
-    """Whether a triangle meets the inside of a pixel: no line separates the two."""
-    square = [(column + i, row + j) for i in (0, 1) for j in (0, 1)]
-    axes = [(1, 0), (0, 1)]
-    for (x0, y0), (x1, y1) in zip(triangle, triangle[1:] + triangle[:1], strict=True):
-        axes.append((y0 - y1, x1 - x0))
-    for a, b in axes:
-        one = [a * x + b * y for x, y in triangle]
-        two = [a * x + b * y for x, y in square]
-        if max(one) <= min(two) or max(two) <= min(one):
-            return False
-    return True
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(-8, 40), st.integers(-8, 40)), min_size=3, max_size=3))
-def test_polygons_touch_what_they_overlap(corners: list[tuple[int, int]]) -> None:
-    points = [(Fraction(x, 4), Fraction(y, 4)) for x, y in corners]
-    (ax, ay), (bx, by), (cx, cy) = points
-    found = Polygons((np.array(points, dtype=float),)).pixels((0, 0, 8, 9))
-    wanted = np.array([[overlaps(points, r, c) for c in range(9)] for r in range(8)])
-    if (bx - ax) * (cy - ay) == (by - ay) * (cx - ax):
-        return  # a line has no inside
-    assert (wanted == found).all()
-
-
-def test_a_hole_drawn_backwards_and_parts_that_overlap() -> None:
-    square = np.array([[0, 0], [6, 0], [6, 6], [0, 6]], dtype=float)
-    both = Polygons((square, square[::-1] + 2.0))
-    found = both.pixels((0, 0, 9, 9))
-    assert found[:6, :6].all() and found[2:8, 2:8].all()
-    assert found[:8, :8].sum() == 36 + 36 - 16
-    assert both.edges() == (0.0, 0.0, 8.0, 8.0)
