@@ -76,6 +76,11 @@ class Catalogue:
             getattr(sys.modules.get(module), kind.__name__, None) is kind for module in self.home
         )
 
+    def lists(self, name: str) -> bool:
+        """Whether one of the tables says what a transform of that name does."""
+        tables = (self.pointwise, self.neighbourhood, self.statistics, self.readers)
+        return any(name in table for table in tables)
+
     def read(
         self,
         pipeline: Pipeline,
