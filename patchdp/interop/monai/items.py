@@ -86,7 +86,7 @@ class Item:
         if not CATALOGUE.knows(transform):
             return Node(number, transform, "", frozenset())
         name = _array_name(transform)
-        if not CATALOGUE.lists(name):
+        if name in CATALOGUE.refused or not CATALOGUE.lists(name):
             # Whatever it acts on: it may draw samples, or write what it reads under other keys.
             CATALOGUE.read(Pipeline((1,)), transform, (), name=name)
         if name in _CONTAINERS:

@@ -59,6 +59,11 @@ _REFUSED = {
     "CutOut": "it blanks one box in all images of a batch; use RandCoarseDropout",
     "MixUp": _MIXES,
 }
+# Bases of transforms of one's own that say nothing about what these do.
+_NEUTRAL = {
+    "InvertibleTrait", "InvertibleTransform", "MapTransform", "Randomizable", "RandomizableTrait",
+    "RandomizableTransform", "ThreadUnsafe", "TraceableTransform", "Transform",
+}  # fmt: skip
 _MODES: dict[str, Any] = {
     "constant": "constant",
     "edge": "edge",
@@ -375,5 +380,6 @@ CATALOGUE = Catalogue(
     refused=_REFUSED,
     readers={n: Row(row.reader, _with_keys(row.parameters)) for n, row in _READERS.items()},
     home=("monai.transforms",),
+    neutral=_NEUTRAL,
     wrappers=("Lambda", "Lambdad"),
 )
