@@ -115,17 +115,17 @@ class Catalogue:
             (self.statistics, pipeline.statistics),
         ):
             if known and name in table:
-                self._check(transform, name, table[name] if isinstance(table, Mapping) else None)
+                self.check(transform, name, table[name] if isinstance(table, Mapping) else None)
                 add(name)
                 return
         row = self.readers.get(name) if known else None
         if row is None:
             self._unknown(pipeline, transform, vouched, given)
             return
-        self._check(transform, name, row.parameters if isinstance(row, Row) else None)
+        self.check(transform, name, row.parameters if isinstance(row, Row) else None)
         (row.reader if isinstance(row, Row) else row)(pipeline, transform, vouched)
 
-    def _check(self, transform: Any, name: str, parameters: str | None) -> None:
+    def check(self, transform: Any, name: str, parameters: str | None) -> None:
         """Refuse a transform of which more can be set than its row takes account of."""
         kind = type(transform)
         if parameters is None or kind.__module__.split(".")[0] != self.library:
