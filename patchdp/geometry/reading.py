@@ -29,8 +29,9 @@ __all__ = ["PADDING_MODES", "Interpolation", "PaddingMode", "ReadWindows", "Read
 PaddingMode: TypeAlias = Literal["constant", "reflect", "symmetric", "edge", "circular"]
 PADDING_MODES = ("constant", "reflect", "symmetric", "edge", "circular")
 Interpolation: TypeAlias = Literal[
-    "nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "area"
-]
+    "nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "area",
+    "bilinear-corners", "bicubic-corners",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,17 @@ class Reading:
         >>> Reading.resized(6, 3, "bilinear", antialias=True).high
         array([3, 5, 6])
 
+        The names in `-corners` put the first and the last pixel's centre on those of the new axis
+        (`align_corners=True` of PyTorch) and never widen their kernel.
+
         A pixel counts as read when its kernel weight is not zero. Where the library's floating
         point may move a zero weight off zero, the pixel counts as read too, and so does one on
         which a widened bicubic or lanczos kernel changes its sign.
         """
         if target == length:
             return Reading.identity(length)
+        if interpolation in {"bilinear-corners", "bicubic-corners"}:
+            return _between_corners(length, target, 1 if interpolation[2] == "l" else 2)
         # All in units of 1/(2 target) pixels, as whole numbers.
         unit = 2 * target
         step = target // np.gcd(length, target)
@@ -90,6 +96,18 @@ class Reading:
                 low = np.where(on, centre // unit, low)
                 high = np.where(on, centre // unit + 1, high)
         return Reading(0, np.clip(low, 0, length - 1), np.clip(high, 1, length))
+
+    def hull(self, other: Reading) -> Reading:
+        """Every coordinate reads what it reads here and there, and whatever lies in between.
+
+        >>> read = Reading.resized(64, 16, "nearest", antialias=False)
+        >>> hull = read.hull(Reading.resized(64, 16, "bilinear", antialias=False))
+        >>> int(hull.low[7]), int(hull.high[7])
+        (28, 31)
+        """
+        return Reading(
+            self.begin, np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        )
 
     def padded(self, before: int, after: int, mode: PaddingMode) -> Reading:
         """The axis with coordinates added on both sides; constant ones read nothing."""
@@ -170,6 +188,23 @@ class ReadWindows(CountedLaw):
             count += np.where(new, more, 0)
             counted = np.where(first < stop, np.maximum(counted, right), counted)
         return count
+
+
+def _between_corners(length: int, target: int, reach: int) -> Reading:
+    """Centres at `j (length - 1) / (target - 1)`; pixels less than `reach` away are read."""
+    unit = max(target - 1, 1)
+    step = unit // np.gcd(max(length - 1, 1), unit)
+    # The step between centres is a quotient in single precision: off by a few of its 24 places.
+    exact = step & (step - 1) == 0 and length * unit < 2**24
+    doubt = 0 if exact else 1 + (length * unit >> 21)
+    centre = np.arange(target, dtype=np.int64) * (length - 1 if target > 1 else 0)
+    low = (centre - reach * unit - doubt) // unit + 1
+    high = -((-(centre + reach * unit + doubt)) // unit)
+    if exact:
+        on = centre % unit == 0
+        low = np.where(on, centre // unit, low)
+        high = np.where(on, centre // unit + 1, high)
+    return Reading(0, np.clip(low, 0, length - 1), np.clip(high, 1, length))
 
 
 def _reach(length: int, target: int, interpolation: Interpolation, antialias: bool) -> int:

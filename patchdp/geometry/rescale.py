@@ -162,8 +162,11 @@ class ResizedCrop(Crop):
             `RandomResizedCrop` does, may stand here too.
         resizing: the new size, fixed or drawn.
         interpolation: `"nearest"` (pixel `floor(j * n / m)`), `"nearest-exact"` (the pixel under
-            the centre), `"bilinear"`, `"bicubic"`, `"lanczos"` or `"area"`. Pixels whose weight is
-            0 are not seen, unless rounding in single precision may make it something else.
+            the centre), `"bilinear"`, `"bicubic"`, `"lanczos"`, `"area"`, or the first two kernels
+            between the corners' centres: `"bilinear-corners"`, `"bicubic-corners"`. Pixels whose
+            weight is 0 are not seen, unless rounding in single precision may make it something
+            else. Several names stand for several arrays of one size (an image and its mask) that
+            are resized each in its way and cropped by one window: what either reads is seen.
         antialias: whether the kernel widens when the image shrinks. True sees at least as much.
 
     Raises:
@@ -172,7 +175,7 @@ class ResizedCrop(Crop):
 
     crop: Crop
     resizing: Resizing
-    interpolation: Interpolation = field(kw_only=True)
+    interpolation: Interpolation | tuple[Interpolation, ...] = field(kw_only=True)
     antialias: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -180,11 +183,16 @@ class ResizedCrop(Crop):
             raise ValueError(f"crop must be a crop, got {self.crop!r}")
         if not isinstance(self.resizing, Resizing):
             raise ValueError(f"resizing must be a resizing as Resize(256), got {self.resizing!r}")
-        if self.interpolation not in get_args(Interpolation):
+        if not self.interpolation or not set(self._kernels) <= set(get_args(Interpolation)):
             raise ValueError(
                 f"interpolation must be one of {', '.join(get_args(Interpolation))}, "
                 f"got {self.interpolation!r}"
             )
+
+    @property
+    def _kernels(self) -> tuple[Interpolation, ...]:
+        several = self.interpolation
+        return several if isinstance(several, tuple) else (several,)
 
     @property
     def exact(self) -> bool:
@@ -236,7 +244,13 @@ class ResizedCrop(Crop):
         return tuple(found)
 
     def _reading(self, length: int, target: int) -> Reading:
-        return Reading.resized(length, target, self.interpolation, antialias=self.antialias)
+        first, *others = (
+            Reading.resized(length, target, kernel, antialias=self.antialias)
+            for kernel in self._kernels
+        )
+        for other in others:
+            first = first.hull(other)
+        return first
 
     def __repr__(self) -> str:
         antialias = "" if self.antialias else ", antialias=False"
