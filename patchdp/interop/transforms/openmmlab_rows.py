@@ -1,6 +1,7 @@
 """The transforms of mmcv, mmsegmentation and mmdetection that only colour, load, pack or hide.
 
-What changes the geometry is in `openmmlab_geometry`; containers are in `openmmlab_walker`.
+What changes the geometry is in `openmmlab_resizes` and `openmmlab_crops`, containers are in
+`openmmlab_walker`.
 """
 
 from __future__ import annotations

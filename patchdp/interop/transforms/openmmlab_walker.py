@@ -13,7 +13,8 @@ from typing import Any
 from patchdp.geometry import Crop, Views
 from patchdp.interop.catalogue import unknown
 from patchdp.interop.pipeline import Inside, Pipeline, UnsupportedTransform, for_each_size
-from patchdp.interop.transforms import openmmlab_geometry as geometry
+from patchdp.interop.transforms import openmmlab_crops as crops
+from patchdp.interop.transforms import openmmlab_resizes as resizes
 from patchdp.interop.transforms import openmmlab_rows as rows
 from patchdp.interop.transforms.openmmlab_config import (
     BOXES,
@@ -30,12 +31,12 @@ __all__ = ["plan"]
 
 # What a configuration without a loader is taken to carry beside the image.
 _CARRIED = {"mmseg": {FIELDS}, "mmdet": {BOXES, MASKS, SEGMENTATION}}
-_MMCV = {**rows.MMCV, **geometry.MMCV}
+_MMCV = {**rows.MMCV, **resizes.MMCV, **crops.MMCV}
 _TABLES: dict[str, Mapping[str, Row]] = {
     "mmcv": _MMCV,
     "mmengine": _MMCV,
-    "mmseg": {**_MMCV, **rows.MMSEG, **geometry.MMSEG},
-    "mmdet": {**_MMCV, **rows.MMDET, **geometry.MMDET},
+    "mmseg": {**_MMCV, **rows.MMSEG, **resizes.MMSEG, **crops.MMSEG},
+    "mmdet": {**_MMCV, **rows.MMDET, **resizes.MMDET, **crops.MMDET},
 }
 
 
@@ -107,7 +108,7 @@ class _Walker:
         owners = sorted(name for name, table in _TABLES.items() if kind in table)
         if owners:
             raise UnsupportedTransform(
-                f"{params.name} does not exist; {kind} is of {owners[0]}, written {owners[0]}.{kind}"
+                f"{params.name} does not exist; {kind} is of {owners[0]}: {owners[0]}.{kind}"
             )
         unknown(self.chain.pipeline, params, self.vouched, name=kind)
 
@@ -178,14 +179,14 @@ class _Walker:
                 params.name,
             )
         else:
-            crops = []
+            found = []
             for part in branches.values():
                 copy = Pipeline(pipeline.sizes())
                 carried = set(self.chain.carried)
                 self.read(copy, part)
                 self.chain.carried = carried
-                crops.append(copy.result())
-            pipeline.crop_by(Views(tuple(crops)), params.name, resized=True)
+                found.append(copy.result())
+            pipeline.crop_by(Views(tuple(found)), params.name, resized=True)
 
 
 _CONTAINERS = {
