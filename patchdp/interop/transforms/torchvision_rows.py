@@ -143,7 +143,9 @@ def _pad(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
 
 
 def _random_zoom_out(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    if float(transform.p) > 0 and not pipeline.cropped:
+    if float(transform.p) == 0:
+        return
+    if not pipeline.cropped:
         raise UnsupportedTransform(
             "RandomZoomOut is supported behind the crop only: its canvas has a random size"
         )
