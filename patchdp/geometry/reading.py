@@ -70,7 +70,10 @@ class Reading:
         point may move a zero weight off zero, the pixel counts as read too, and so does one on
         which a widened bicubic or lanczos kernel changes its sign.
         """
-        if target == length:
+        # OpenCV's eight taps come from sines: those on the neighbours of a pixel that is met
+        # exactly are rounding errors, not 0, even along an axis that keeps its length.
+        taps = interpolation == "lanczos" and not antialias
+        if target == length and not taps:
             return Reading.identity(length)
         if interpolation in {"bilinear-corners", "bicubic-corners"}:
             return _between_corners(length, target, 1 if interpolation[2] == "l" else 2)
@@ -90,7 +93,12 @@ class Reading:
             reach = _reach(length, target, interpolation, antialias) + doubt
             low = (centre - reach) // unit + 1
             high = -((-(centre + reach)) // unit)
-            if exact and interpolation != "area" and (not antialias or length < target):
+            if (
+                exact
+                and interpolation != "area"
+                and not taps
+                and (not antialias or length < target)
+            ):
                 # Right on a pixel, an interpolating kernel is 0 at all others.
                 on = centre % unit == 0
                 low = np.where(on, centre // unit, low)

@@ -212,7 +212,7 @@ class ResizedCrop(Crop):
         if len(sizes) == 1:
             return self._at_size(image, sizes[0][1], {})
         components: list[tuple[Fraction, list[AxisLaw]]] = []
-        seen: dict[tuple[int, int, AxisLaw], AxisLaw] = {}
+        seen: dict[tuple[int, int, bool, AxisLaw], AxisLaw] = {}
         for probability, size in sizes:
             law = self._at_size(image, size, seen)[0]
             if not _is_affine(self.crop) or not isinstance(law.weights, tuple):
@@ -226,22 +226,27 @@ class ResizedCrop(Crop):
         return (WindowLaw.mixture(components),)
 
     def _at_size(
-        self, image: Size, size: Size, seen: dict[tuple[int, int, AxisLaw], AxisLaw]
+        self, image: Size, size: Size, seen: dict[tuple[int, int, bool, AxisLaw], AxisLaw]
     ) -> tuple[WindowLaw, ...]:
         """The crop's laws on the resized image, read through the resizing; `seen` is filled."""
         found = []
         for law in self.crop.laws(size):
             axes = []
             for laws, length, target in zip(law.axes, image, size, strict=True):
+                same = image == size or (length == target and self._keeps_axes)
                 for part in laws:
                     # Sizes that share a side share its law, and its counts.
-                    if (length, target, part) not in seen:
+                    if (length, target, same, part) not in seen:
                         reading = self._reading(length, target)
-                        same = length == target
-                        seen[length, target, part] = part if same else _read(part, reading)
-                axes.append(tuple(seen[length, target, part] for part in laws))
+                        seen[length, target, same, part] = part if same else _read(part, reading)
+                axes.append(tuple(seen[length, target, same, part] for part in laws))
             found.append(WindowLaw(tuple(axes), law.index, law.weights, law.monotone, law.slack))
         return tuple(found)
+
+    @property
+    def _keeps_axes(self) -> bool:
+        """Whether an axis that keeps its length is left alone where another one changes."""
+        return self.antialias or "lanczos" not in self._kernels
 
     def _reading(self, length: int, target: int) -> Reading:
         first, *others = (

@@ -55,6 +55,9 @@ class Catalogue:
       readers: Everything else that is known.
       home: Modules whose classes these names mean; a class of the same name from elsewhere in the
         package is not known. Where none is given, any module of the package is taken.
+      neutral: Base classes for transforms of one's own that say nothing about what they do: someone
+        may vouch for what derives from these and from pointwise ones only. Where none is given,
+        for what derives from no class in the other tables.
       wrappers: Classes that carry out what a user gives them: someone may vouch for them.
     """
 
@@ -65,6 +68,7 @@ class Catalogue:
     refused: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, Reader | Row] = field(default_factory=dict)
     home: tuple[str, ...] = ()
+    neutral: Collection[str] = ()
     wrappers: Collection[str] = ("Lambda",)
 
     def knows(self, transform: Any) -> bool:
@@ -75,6 +79,11 @@ class Catalogue:
         return not self.home or any(
             getattr(sys.modules.get(module), kind.__name__, None) is kind for module in self.home
         )
+
+    def lists(self, name: str) -> bool:
+        """Whether one of the tables says what becomes of a transform of that name."""
+        tables = (self.pointwise, self.neighbourhood, self.statistics, self.refused, self.readers)
+        return any(name in table for table in tables)
 
     def read(
         self,
@@ -106,17 +115,17 @@ class Catalogue:
             (self.statistics, pipeline.statistics),
         ):
             if known and name in table:
-                self._check(transform, name, table[name] if isinstance(table, Mapping) else None)
+                self.check(transform, name, table[name] if isinstance(table, Mapping) else None)
                 add(name)
                 return
         row = self.readers.get(name) if known else None
         if row is None:
             self._unknown(pipeline, transform, vouched, given)
             return
-        self._check(transform, name, row.parameters if isinstance(row, Row) else None)
+        self.check(transform, name, row.parameters if isinstance(row, Row) else None)
         (row.reader if isinstance(row, Row) else row)(pipeline, transform, vouched)
 
-    def _check(self, transform: Any, name: str, parameters: str | None) -> None:
+    def check(self, transform: Any, name: str, parameters: str | None) -> None:
         """Refuse a transform of which more can be set than its row takes account of."""
         kind = type(transform)
         if parameters is None or kind.__module__.split(".")[0] != self.library:
@@ -146,16 +155,21 @@ class Catalogue:
                 f"{name} is not known to patchdp, and what it does to the pixels is not read"
             )
         for base in kind.__mro__[1:]:
-            moves = base.__module__.split(".")[0] == self.library and (
-                base.__name__ in {*self.neighbourhood, *self.statistics, *self.refused}
-                or base.__name__ in self.readers
-            )
-            if moves and name not in self.wrappers:
+            if name not in self.wrappers and self._may_move(base):
                 raise UnsupportedTransform(
                     f"{name} is not known to patchdp: it derives from {base.__name__} and may do "
                     f"something else; use {base.__name__} itself"
                 )
         unknown(pipeline, transform, vouched, name=name if kind.__name__ != name else None)
+
+    def _may_move(self, base: type) -> bool:
+        """Whether what derives from a class may be expected to move, resize or mix pixels."""
+        name = base.__name__
+        if base.__module__.split(".")[0] != self.library:
+            return False
+        if self.neutral:
+            return name not in self.neutral and name not in self.pointwise
+        return self.lists(name) and name not in self.pointwise
 
 
 def unknown(

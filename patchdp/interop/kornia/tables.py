@@ -1,37 +1,47 @@
-"""Kornia augmentations as patchdp crops.
-
-Kornia transforms whole batches: it draws one offset per image unless told otherwise, but one coin
-for the batch where a crop has `p` below 1. A crop larger than the image shows all of it. Offsets
-come from single-precision numbers: probabilities hold up to 2^-24 of a draw.
-"""
+"""Kornia's augmentations one by one: what each does to the images of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
-from patchdp.geometry import Crop, RandomCrop, RandomResizedCrop
-from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size
-from patchdp.geometry.windows import AxisWindows
-from patchdp.interop.catalogue import Catalogue, Reader
-from patchdp.interop.pipeline import Inside, Pipeline, UnsupportedTransform
+from patchdp.geometry import RandomCrop, Resize
+from patchdp.interop.catalogue import Catalogue, Reader, Row
+from patchdp.interop.kornia.laws import ResizedCropAnywhere
+from patchdp.interop.pipeline import Pipeline, UnsupportedTransform
 
-__all__ = ["ResizedCropAnywhere", "UnsupportedTransform", "plan_crop"]
+__all__ = ["catalogue", "kernel"]
 
+# With the parameters of their constructors; all have a probability p, for each image or the batch.
 _POINTWISE = {
-    "Denormalize", "Normalize", "RandomBrightness", "RandomChannelDropout",
-    "RandomChannelShuffle", "RandomGamma", "RandomGaussianNoise", "RandomGrayscale", "RandomHue",
-    "RandomInvert", "RandomPlanckianJitter", "RandomPosterize", "RandomRGBShift",
-    "RandomSaltAndPepperNoise", "RandomSaturation", "RandomSolarize",
+    "Denormalize": "mean std",
+    "Normalize": "mean std",
+    "RandomBrightness": "brightness clip_output",
+    "RandomChannelDropout": "num_drop_channels fill_value",
+    "RandomChannelShuffle": "",
+    "RandomGamma": "gamma gain",
+    "RandomGaussianNoise": "mean std",
+    "RandomGrayscale": "rgb_weights",
+    "RandomHue": "hue",
+    "RandomInvert": "max_val",
+    "RandomPlanckianJitter": "mode select_from",
+    "RandomPosterize": "bits",
+    "RandomRGBShift": "r_shift_limit g_shift_limit b_shift_limit",
+    "RandomSaltAndPepperNoise": "amount salt_vs_pepper",
+    "RandomSaturation": "saturation",
+    "RandomSolarize": "thresholds additions",
+}
+# Bases of augmentations of one's own that say nothing about what these do to single pixels.
+_NEUTRAL = {
+    "AugmentationBase2D", "IntensityAugmentationBase2D", "RigidAffineAugmentationBase2D",
+    "_AugmentationBase", "_BasicAugmentationBase", "_PicklableCompileMixin",
 }  # fmt: skip
 _NEIGHBOURHOOD = {
-    "LongestMaxSize", "RandomAffine", "RandomBoxBlur", "RandomDissolving",
+    "RandomAffine", "RandomBoxBlur", "RandomDissolving",
     "RandomElasticTransform", "RandomFisheye", "RandomGaussianBlur", "RandomJPEG", "RandomJigsaw",
     "RandomMedianBlur", "RandomMotionBlur", "RandomPerspective", "RandomRotation",
-    "RandomSharpness", "RandomShear", "RandomThinPlateSpline", "RandomTranslate", "Resize",
-    "SmallestMaxSize",
+    "RandomSharpness", "RandomShear", "RandomThinPlateSpline", "RandomTranslate",
 }  # fmt: skip
 _STATISTICS = {
     "AutoAugment", "ColorJiggle", "ColorJitter", "RandAugment", "RandomAutoContrast", "RandomClahe",
@@ -55,84 +65,20 @@ _MODES: dict[str, Any] = {
     "replicate": "edge",
     "circular": "circular",
 }
+_KERNELS: dict[str, Any] = {
+    "NEAREST": "nearest-exact",
+    "BILINEAR": "bilinear",
+    "BICUBIC": "bicubic",
+}
 
 
-def plan_crop(transform: Any, *, image: Any, vouched: Collection[str] = ()) -> Crop:
-    """The crop that a Kornia augmentation amounts to.
-
-    ```python
-    crop = plan_crop(K.AugmentationSequential(K.RandomCrop((505, 505))), image=(1024, 2048))
-    ```
-
-    Args:
-      transform: An augmentation, a container of them or a sequence.
-      image: `(height, width)` of the images in a batch, or a list of sizes.
-      vouched: Names of unknown transforms of which you know that they map every pixel by itself.
-
-    Returns:
-      A crop whose inclusion probability is exact, or an `AtMost` where only a bound is known.
-
-    Raises:
-      UnsupportedTransform: The images of a batch share an offset or a coin, or the crop's law is
-        not known.
-      ValueError: The crop does not fit the image.
-    """
-    pipeline = Pipeline(image)
-    if pipeline.axes != 2:
-        raise UnsupportedTransform(
-            f"image must be (height, width) for Kornia, got {pipeline.axes} axes"
-        )
-    _reading(transform, vouched)(pipeline)
-    return pipeline.result()
-
-
-@dataclass(frozen=True)
-class ResizedCropAnywhere(RandomResizedCrop):
-    """`RandomResizedCrop` whose window of last resort is not central but anywhere, as Kornia's.
-
-    >>> from patchdp.geometry import Patch, RandomResizedCrop, inclusion
-    >>> [round(float(inclusion((4, 60), crop(scale=(0.9, 1.0)), Patch((1, 1))).probability), 3)
-    ...  for crop in (RandomResizedCrop, ResizedCropAnywhere)]
-    [1.0, 0.089]
-
-    Args:
-      scale: Area of the window as a share of the image's, from and to.
-      ratio: Width over height, from and to.
-      attempts: Number of draws before the last resort.
-    """
-
-    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
-        (law,) = super().laws(image)
-        axes = tuple(
-            (*parts[:-1], AxisWindows(parts[-1].length, 0, length - parts[-1].length))
-            for parts, length in zip(law.axes, image, strict=True)
-            if isinstance(parts[-1], AxisWindows)
-        )
-        return (replace(law, axes=axes),)
-
-
-def _reading(transform: Any, vouched: Collection[str]) -> Inside:
-    def read(pipeline: Pipeline) -> None:
-        if isinstance(transform, list | tuple):
-            for part in transform:
-                _reading(part, vouched)(pipeline)
-        elif type(transform).__name__ in ("Sequential", "ModuleList"):
-            _reading(list(transform), vouched)(pipeline)
-        else:
-            _CATALOGUE.read(pipeline, transform, vouched)
-
-    return read
-
-
-def _sequential(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
-    parts = list(transform.children())
-    if getattr(transform, "random_apply", False) is False:
-        _reading(parts, vouched)(pipeline)
-    else:
-        pipeline.in_any_order(
-            [_reading(part, vouched) for part in parts],
-            f"{type(transform).__name__} with random_apply",
-        )
+def kernel(flags: Mapping[str, Any]) -> Any:
+    """The kernel of a resizing with these flags."""
+    name = flags["resample"].name
+    if name not in _KERNELS:
+        raise UnsupportedTransform(f"Resize with resample={name!r} is not supported")
+    aligned = flags["align_corners"] and name != "NEAREST"
+    return f"{_KERNELS[name]}-corners" if aligned else _KERNELS[name]
 
 
 def _check_one_by_one(transform: Any, *, offset: bool) -> None:
@@ -157,7 +103,7 @@ def _check_one_by_one(transform: Any, *, offset: bool) -> None:
 def _random_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     _check_one_by_one(transform, offset=True)
     flags = transform.flags
-    size = tuple(int(n) for n in flags["size"])
+    size = _window(transform, "CropGenerator")
     padding = flags["padding"]
     if not padding:
         crop = RandomCrop((size[0], size[1]), pad_if_needed=True)
@@ -189,6 +135,20 @@ def _random_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -
     pipeline.crop_by(crop, "RandomCrop", resized=not fits)
 
 
+def _window(transform: Any, generator: str) -> tuple[int, ...]:
+    """The size of the window, which the generator of offsets must have too."""
+    name, drawn = type(transform).__name__, transform._param_generator
+    size = transform.flags["size"]
+    own = drawn.size if generator == "CropGenerator" else drawn.output_size
+    if type(drawn).__name__ != generator or not isinstance(size, tuple | list):
+        raise UnsupportedTransform(f"{name} with offsets or sizes of its own is not supported")
+    if tuple(own) != tuple(size):
+        raise UnsupportedTransform(
+            f"{name} draws offsets for a window of {tuple(own)} and shows one of {tuple(size)}"
+        )
+    return tuple(int(n) for n in size)
+
+
 def _padding(padding: Any) -> tuple[int, int, int, int]:
     """Kornia's `padding` as left, top, right, bottom."""
     if isinstance(padding, int):
@@ -208,6 +168,7 @@ def _mode(mode: str) -> Any:
 
 def _random_resized_crop(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
     _check_one_by_one(transform, offset=True)
+    _window(transform, "ResizedCropGenerator")
     generator = transform._param_generator
     scale, ratio = (tuple(map(float, pair)) for pair in (generator.scale, generator.ratio))
     crop = ResizedCropAnywhere(scale=(scale[0], scale[1]), ratio=(ratio[0], ratio[1]))
@@ -242,29 +203,71 @@ def _pad_to(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> Non
     size = tuple(int(n) for n in transform.flags["size"])
     image = pipeline.one_size("PadTo")
     missing = [n - have for n, have in zip(size, image, strict=True)]
+    if not transform.flags.get("crop_if_exceeds", True):
+        missing = [max(0, n) for n in missing]
     if min(missing) < 0:
         raise UnsupportedTransform("PadTo of a larger image is not supported; crop it")
     sides = [(0, n) for n in missing]
     pipeline.pad(sides, _mode(transform.flags["pad_mode"]), "PadTo")
 
 
-_READERS: dict[str, Reader] = {
-    "AugmentationSequential": _sequential,
-    "ImageSequential": _sequential,
-    "CenterCrop": _center_crop,
-    "PadTo": _pad_to,
-    "RandomCrop": _random_crop,
-    "RandomErasing": _erase,
-    "RandomHorizontalFlip": _flip(1),
-    "RandomResizedCrop": _random_resized_crop,
-    "RandomRotation90": _turn,
-    "RandomVerticalFlip": _flip(0),
-}
-_CATALOGUE = Catalogue(
-    "kornia",
-    pointwise=_POINTWISE,
-    neighbourhood=_NEIGHBOURHOOD,
-    statistics=_STATISTICS,
-    refused=_REFUSED,
-    readers=_READERS,
-)
+def _resizes(kernels: Callable[[Mapping[str, Any]], Any]) -> Reader:
+    def read(pipeline: Pipeline, transform: Any, vouched: Collection[str]) -> None:
+        name = type(transform).__name__
+        if pipeline.cropped:
+            pipeline.neighbourhood(name)
+            return
+        if transform.p_batch < 1 or transform.p < 1:
+            raise UnsupportedTransform(
+                f"{name} with p below 1 changes the image's size with some chance before the crop"
+            )
+        flags = transform.flags
+        image = pipeline.one_size(name)
+        size = _new_size(flags["size"], str(flags["side"]), image)
+        if flags["antialias"] and any(new < n for new, n in zip(size, image, strict=True)):
+            pipeline.neighbourhood(f"{name} with antialias=True")
+        pipeline.resize(Resize(size), kernels(flags), name, antialias=False)
+
+    return read
+
+
+def _new_size(size: Any, side: str, image: tuple[int, ...]) -> tuple[int, int]:
+    """One length is that of one side; the other is cut to a whole number."""
+    if not isinstance(size, int):
+        return int(size[0]), int(size[1])
+    aspect = image[1] / image[0]
+    if side == "vert" or (side != "horz" and (side == "short") != (aspect < 1)):
+        return size, int(size * aspect)
+    return int(size / aspect), size
+
+
+def catalogue(
+    kernels: Callable[[Mapping[str, Any]], Any], containers: Mapping[str, Row]
+) -> Catalogue:
+    """The library; containers, and what they set for masks, are read by who walks them."""
+    coin = "same_on_batch p p_batch keepdim"
+    slices = f"resample align_corners cropping_mode {coin}"
+    longest = "max_size resample align_corners p"
+    readers = {
+        "CenterCrop": Row(_center_crop, f"size {slices}"),
+        "LongestMaxSize": Row(_resizes(kernels), longest),
+        "PadTo": Row(_pad_to, "size pad_mode pad_value crop_if_exceeds keepdim"),
+        "RandomCrop": Row(_random_crop, f"size padding pad_if_needed fill padding_mode {slices}"),
+        "RandomErasing": Row(_erase, f"scale ratio value {coin}"),
+        "RandomHorizontalFlip": Row(_flip(1), coin),
+        "RandomResizedCrop": Row(_random_resized_crop, f"size scale ratio {slices}"),
+        "RandomRotation90": Row(_turn, f"times resample align_corners {coin}"),
+        "RandomVerticalFlip": Row(_flip(0), coin),
+        "Resize": Row(_resizes(kernels), f"size side resample align_corners antialias {coin}"),
+        "SmallestMaxSize": Row(_resizes(kernels), longest),
+    }
+    return Catalogue(
+        "kornia",
+        pointwise={name: f"{parameters} {coin}" for name, parameters in _POINTWISE.items()},
+        neighbourhood=_NEIGHBOURHOOD,
+        statistics=_STATISTICS,
+        refused=_REFUSED,
+        readers={**readers, **containers},
+        home=("kornia.augmentation", "kornia.augmentation.auto"),
+        neutral=_NEUTRAL,
+    )
