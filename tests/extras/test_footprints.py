@@ -81,3 +81,55 @@ def test_every_pixel_that_reaches_pillows_output_is_read(mode: str, resample: st
         spare += int((found & ~expected).sum())
         total += int(expected.sum())
     assert spare < 0.12 * total, (spare, total)
+
+
+def by_pillow(n: int, m: int, resample: str) -> npt.NDArray[np.bool_]:
+    found = np.zeros((m, n), dtype=bool)
+    for i in range(n):
+        row = image_module.fromarray(np.eye(n, dtype=np.float32)[i : i + 1])
+        out = row.resize((m, 1), getattr(image_module.Resampling, resample))
+        found[:, i] = np.asarray(out)[0] != 0
+    return found
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_wide_kernels_cover_the_pixels_that_masks_and_boxes_take(mode: str) -> None:
+    # torchvision resizes masks by the nearest pixel, and reads box and Hamming kernels as wide.
+    for n, m in SIZES:
+        found = read_by(Reading.resized(n, m, mode, antialias=True), n)  # type: ignore[arg-type]
+        for nearest in ("nearest", "nearest-exact"):
+            assert not (by_torch(n, m, nearest, False) & ~found).any(), (n, m, nearest)
+        if mode == "bilinear":
+            for kernel in ("NEAREST", "BOX", "HAMMING"):
+                assert not (by_pillow(n, m, kernel) & ~found).any(), (n, m, kernel)
+        # A box of real coordinates lies in every new pixel that it overlaps.
+        starts, stops = np.arange(m) * n, (np.arange(m) + 1) * n
+        pixels = np.arange(n)
+        area = (pixels * m < stops[:, None]) & ((pixels + 1) * m > starts[:, None])
+        assert not (area & ~found).any(), (n, m)
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag"),
+    [("nearest", "INTER_NEAREST"), ("bilinear", "INTER_LINEAR"), ("bicubic", "INTER_CUBIC"),
+     ("area", "INTER_AREA"), ("lanczos", "INTER_LANCZOS4")],
+)  # fmt: skip
+def test_every_pixel_that_reaches_opencvs_output_is_read(mode: str, flag: str) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for n, m in SIZES:
+        expected = np.zeros((m, n), dtype=bool)
+        for i in range(n):
+            row = np.repeat(np.eye(n, dtype=np.float32)[i : i + 1], 4, axis=0)
+            expected[:, i] = cv2.resize(row, (m, 4), interpolation=getattr(cv2, flag))[0] != 0
+        found = read_by(Reading.resized(n, m, mode, antialias=False), n)  # type: ignore[arg-type]
+        assert not (expected & ~found).any(), (n, m, np.argwhere(expected & ~found)[:5])
+
+
+def test_an_area_and_the_image_s_kernel_cover_boxes_that_opencv_does_not_widen() -> None:
+    for n, m in SIZES:
+        area = Reading.resized(n, m, "area", antialias=False)
+        found = read_by(area, n)
+        starts, stops = np.arange(m) * n, (np.arange(m) + 1) * n
+        pixels = np.arange(n)
+        boxes = (pixels * m < stops[:, None]) & ((pixels + 1) * m > starts[:, None])
+        assert not (boxes & ~found).any(), (n, m)
