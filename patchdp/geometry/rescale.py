@@ -187,15 +187,8 @@ class ResizedCrop(Crop):
             raise ValueError(
                 f"resizing must be a resizing as Resize(256), got {shown(self.resizing)}"
             )
-        several = self.interpolation
-        kernels = [
-            choice("interpolation", each, get_args(Interpolation))
-            for each in (several if isinstance(several, tuple) else (several,))
-        ]
-        if not kernels:
-            raise ValueError("interpolation must name at least one kernel, got ()")
-        plain = tuple(kernels) if isinstance(several, tuple) else kernels[0]
-        object.__setattr__(self, "interpolation", plain)
+        for kernel in self._kernels or ((),):
+            choice("interpolation", kernel, get_args(Interpolation))
         object.__setattr__(self, "antialias", flag("antialias", self.antialias))
 
     @property
