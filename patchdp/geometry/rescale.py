@@ -187,8 +187,10 @@ class ResizedCrop(Crop):
             raise ValueError(
                 f"resizing must be a resizing as Resize(256), got {shown(self.resizing)}"
             )
-        for kernel in self._kernels or ((),):
-            choice("interpolation", kernel, get_args(Interpolation))
+        names = get_args(Interpolation)
+        kernels = tuple(choice("interpolation", each, names) for each in self._kernels or ((),))
+        several = isinstance(self.interpolation, tuple)
+        object.__setattr__(self, "interpolation", kernels if several else kernels[0])
         object.__setattr__(self, "antialias", flag("antialias", self.antialias))
 
     @property
