@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, pld, rdp, tradeoff
+from patchdp.composition import certify, exact, extremes, pld, rdp, tradeoff
 from patchdp.composition.group import group_epsilon, group_log_delta
 from patchdp.composition.masses import loss_masses
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
@@ -30,6 +30,8 @@ Method: TypeAlias = Literal["pld", "exact", "rdp", "optimal"]
 METHODS: tuple[Method, ...] = ("pld", "exact", "rdp", "optimal")
 # Logarithm of the smallest positive float.
 _LEAST_LOG = -745.0
+# Epsilons that are told from 0 and from infinity.
+_LEAST_EPSILON, _MOST_EPSILON = 1e-100, 1e100
 Progress: TypeAlias = Callable[[float], None]
 
 
@@ -75,10 +77,17 @@ Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
 
 
 def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
+    if extremes.is_loud(phases) or extremes.is_quiet(phases):
+        return extremes.log_delta_upper(phases, epsilon)
     try:
         return np.asarray(exact.log_delta_estimate(phases, epsilon))
     except exact.ExactEngineError:
         return certify.log_delta_upper(phases, epsilon=epsilon, tolerance=1e-2)
+
+
+def _loud_epsilon(phases: Phases, log_delta: float) -> float:
+    closed = extremes.epsilon_upper(phases, log_delta)
+    return min(closed, rdp.epsilon(phases, math.exp(log_delta))) if closed > 0 else 0.0
 
 
 def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
@@ -181,6 +190,8 @@ class Guarantee(ABC):
             tolerance = _checks.positive("tolerance", tolerance)
         if not self.phases:
             return math.inf if self.noiseless else 0.0
+        if extremes.is_loud(self.phases):
+            return _loud_epsilon(self.phases, log_delta)
         if method == "rdp":
             return rdp.epsilon(self.phases, math.exp(log_delta))
         if method == "optimal":
@@ -224,6 +235,8 @@ class Guarantee(ABC):
         """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
+        if extremes.is_loud(self.phases):
+            return _loud_epsilon(self.phases, log_delta)
         joint = certify.quick_estimate(self.phases, log_delta)
         one, images = self.one_image
         if images == 1:
@@ -260,8 +273,12 @@ class Guarantee(ABC):
         scalar = not several(epsilon)
         allowed = "a finite number of at least 0"
         eps = _checks.floats("epsilon", epsilon, allowed, least=0.0)
+        # Delta falls with epsilon: what is far out of any loss's range is rounded down into it.
+        eps = np.where(eps < _LEAST_EPSILON, 0.0, np.minimum(eps, _MOST_EPSILON))
         if not self.phases:
             logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
+        elif extremes.is_loud(self.phases) or extremes.is_quiet(self.phases):
+            logs = extremes.log_delta_upper(self.phases, eps)
         else:
             curve = exact.log_delta_upper if method == "exact" else _certified_log_delta
             logs = curve(self.phases, eps)
@@ -289,12 +306,12 @@ class Guarantee(ABC):
         delta = _checks.chance("delta", delta, open_ends=True)
         if tolerance is not None:
             tolerance = _checks.positive("tolerance", tolerance)
-        if method == "optimal" and self.phases:
+        if method == "optimal" and self.phases and not extremes.is_loud(self.phases):
             check_delta(delta)
             adaptive, upper = self._optimal(delta, tolerance, progress)
         else:
             adaptive, upper = None, self.epsilon(delta, method=method, tolerance=tolerance)
-        if not self.attainable:
+        if not self.attainable or (self.phases and extremes.is_loud(self.phases)):
             return Bounds(None, upper)
         if not self.phases:
             return Bounds(upper, upper)
@@ -380,6 +397,8 @@ class Guarantee(ABC):
                 else "the crop never shows the patch: there is no privacy loss to distribute"
             )
         log_delta = check_delta(delta)
+        if extremes.is_loud(self.phases):
+            raise ValueError("there is too little noise for a privacy loss distribution")
         if interval is None:
             masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
         else:

@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         click.echo(f"patchdp: {' '.join(error.format_message().split())}", err=True)
         status = 2
-    except (ValueError, OSError, MemoryError, ImportError) as error:
+    except MemoryError:
+        click.echo("patchdp: the memory of this machine is too small for this question", err=True)
+        status = 2
+    except (ValueError, OSError, ImportError) as error:
         click.echo(f"patchdp: {' '.join(str(error).split())}", err=True)
         status = 2
     sys.exit(status if isinstance(status, int) else 0)

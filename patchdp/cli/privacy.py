@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from patchdp import _checks
 from patchdp._version import __version__
 from patchdp.cli import output
+from patchdp.cli.parsing import parse_positive
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
@@ -33,11 +35,7 @@ __all__ = ["epsilon", "method_of", "noise", "solve"]
 
 def method_of(settings: Settings) -> Method:
     """The engine that the settings name, by default `pld`."""
-    name = settings.get("method", "pld")
-    for method in METHODS:
-        if name == method:
-            return method
-    raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    return _checks.choice("method", settings.get("method", "pld"), METHODS)
 
 
 def _result(
@@ -105,7 +103,7 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     require(settings, "delta")
     delta = parse_fraction("delta", settings["delta"])
     given = settings.get("tolerance")
-    tolerance = None if given is None else float(parse_fraction("tolerance", given))
+    tolerance = None if given is None else parse_positive("tolerance", given)
     _show(_result(any_plan(settings), delta, method, tolerance), as_json)
 
 
@@ -117,7 +115,7 @@ def _solved(
     if settings.get("phase"):
         raise ValueError("a config with phases has no single value to solve for; give one phase")
     delta = parse_fraction("delta", settings["delta"])
-    target = float(parse_fraction("epsilon", settings["epsilon"]))
+    target = parse_positive("epsilon", settings["epsilon"])
     plan = one_plan(settings, **defaults)
     solved = plan.solve(parameter, epsilon=target, delta=delta, method=method)
     return solved, {"target_epsilon": target, **_result(solved, delta, method)}

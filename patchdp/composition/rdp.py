@@ -18,6 +18,7 @@ from dp_accounting.rdp import compute_epsilon
 from scipy import optimize
 
 from patchdp import _checks
+from patchdp.composition import extremes
 from patchdp.step.moments import log_mgf
 from patchdp.step.profile import StepProfile
 
@@ -27,6 +28,8 @@ __all__ = ["check_orders", "curve", "epsilon", "log_delta"]
 _LEAST, _MOST = 1e-3, 1e6
 # The moments are accurate to about 1e-13; the curve is raised by this much to stay above them.
 _MARGIN = 1e-12
+# Losses up to about this size are integrated; beyond, what a crop takes off is little beside them.
+_FAR = 1e4
 
 
 def check_orders(orders: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -61,11 +64,19 @@ def curve(
     Source: `docs/theory.md`, "Rényi curve".
     """
     alphas = check_orders(orders)
-    totals = [
-        sum(count * log_mgf(profile, alpha - 1) for profile, count in phases)
-        for alpha in alphas.ravel()
-    ]
-    return np.asarray(np.array(totals).reshape(alphas.shape) / (alphas - 1) * (1 + _MARGIN))
+    found = [_divergence(phases, alpha) for alpha in alphas.ravel().tolist()]
+    return np.array(found, dtype=np.float64).reshape(alphas.shape)
+
+
+def _divergence(phases: Sequence[tuple[StepProfile, int]], alpha: float) -> float:
+    total = 0.0
+    for step, count in phases:
+        largest = max(max(pair.shifts) for _, pair in step.parts)
+        if largest * max(largest, 1.0) * alpha > _FAR:
+            total += count * extremes.renyi(step, alpha)
+        else:
+            total += count * (log_mgf(step, alpha - 1) / (alpha - 1))
+    return total * (1 + _MARGIN)
 
 
 def best_orders(phases: Sequence[tuple[StepProfile, int]], delta: float) -> list[float]:
@@ -73,8 +84,8 @@ def best_orders(phases: Sequence[tuple[StepProfile, int]], delta: float) -> list
 
     def converted(log_t: float) -> float:
         t = math.exp(log_t)
-        total = sum(count * log_mgf(profile, t) for profile, count in phases)
-        return (total - math.log(delta) - math.log1p(t)) / t + math.log(t / (1 + t))
+        total = _divergence(phases, 1 + t)
+        return total - (math.log(delta) + math.log1p(t)) / t + math.log(t / (1 + t))
 
     found = optimize.minimize_scalar(
         converted,

@@ -25,8 +25,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from patchdp._checks import MOST, exactly_positive, shown
 from patchdp._checks import count as as_count
-from patchdp._checks import exactly_positive, shown
 from patchdp.geometry.sizes import (
     Interval,
     Size,
@@ -207,6 +207,8 @@ class Disk(_Placed):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", exactly_positive("radius", self.radius, zero=True))
+        if self.radius > MOST:
+            raise ValueError(f"radius must be at most 2**60, got {shown(self.radius)}")
         self._place(None, None)
         if self.within is not None:
             self._place(None, self.shape(len(self.within)))

@@ -54,7 +54,7 @@ def test_probabilities_and_epsilons(shell, file: str, tmp_path: Path) -> None:
     assert result["positions"] == "public"
     assert [row["id"] for row in result["worst"]] == ["4", "2"]
     assert [row["category"] for row in result["categories"]] == ["plate", "face"]
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     seen = [float(row["inclusion_probability"]) for row in rows]
     # Windows start at 0..32 and 0..64: 4x4 offsets see the corner, 33x39 the second box.
     assert seen[0] == pytest.approx(16 / (33 * 65), rel=1e-12)
