@@ -43,6 +43,7 @@ from patchdp.geometry import (
     TenCrop,
     Views,
     WholeImage,
+    best_crop,
     inclusion,
     inclusion_map,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "WholeImage",
     "__version__",
     "amplify_one_step",
+    "best_crop",
     "epsilons",
     "inclusion",
     "inclusion_map",

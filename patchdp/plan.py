@@ -39,6 +39,7 @@ from patchdp.geometry import (
     inclusion,
 )
 from patchdp.geometry.patch import PrivatePatch
+from patchdp.geometry.views import repeated
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
     PixelNoise,
@@ -191,7 +192,7 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        return 1 - (1 - self._view_hit_probability) ** self.views
+        return repeated(self._view_hit_probability, self.views)
 
     @property
     def _view_hit_probability(self) -> Fraction:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from patchdp._budget import STEP, afford
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size, as_size, spelled
@@ -63,6 +64,12 @@ class RandomSizeCrop(Crop):
             )
         laws = []
         for low, high, length in zip(self.smallest, largest, image, strict=True):
+            afford(
+                0,
+                f"a window of any of {high - low + 1:,} lengths",
+                "use a narrower range of lengths, or a RandomCrop of the largest, which shows more",
+                work=(high - low + 1) * STEP,
+            )
             windows = tuple(self._windows(size, length) for size in range(low, high + 1))
             weight = Fraction(1, len(windows))
             laws.append(

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+import numpy as np
+
 from patchdp._checks import whole
 
-__all__ = ["Interval", "Size", "as_corner", "as_region", "as_size", "spelled"]
+__all__ = [
+    "ImageSizes",
+    "Interval",
+    "Size",
+    "as_corner",
+    "as_images",
+    "as_region",
+    "as_size",
+    "spelled",
+]
 
 Size: TypeAlias = tuple[int, ...]
 Interval: TypeAlias = tuple[int, int]
+ImageSizes: TypeAlias = Sequence[int] | Iterable[Sequence[int]]
 
 
 def spelled(size: Iterable[int]) -> str:
@@ -59,3 +71,21 @@ def as_region(name: str, value: object, axes: int | None) -> tuple[Interval, ...
     if axes is not None and len(region) != axes:
         raise ValueError(f"{name} must have {axes} axes, one per axis of the patch, got {value!r}")
     return tuple(region)
+
+
+def as_images(image: ImageSizes) -> list[Size]:
+    """One size or many as a list of distinct sizes, in the order given."""
+    if type(image) is tuple and image and type(image[0]) is int:
+        return [as_size("image", image)]
+    if isinstance(image, np.ndarray):
+        image = image.tolist()
+    if isinstance(image, str | bytes) or not isinstance(image, Iterable):
+        raise ValueError(f"image must be a size as (1024, 2048), or a list of sizes, got {image!r}")
+    entries = list(image)
+    if not entries or not isinstance(entries[0], Iterable):
+        return [as_size("image", entries)]
+    sizes = list(dict.fromkeys(as_size("image", entry) for entry in entries))
+    axes = {len(size) for size in sizes}
+    if len(axes) > 1:
+        raise ValueError(f"image sizes must have the same number of axes, got {sorted(axes)}")
+    return sizes
