@@ -82,7 +82,7 @@ MUTATIONS = (
     Mutation(
         "p in place of p_K: several views counted as one",
         "plan.py",
-        "return 1 - (1 - self._view_hit_probability) ** self.views",
+        "return repeated(self._view_hit_probability, self.views)",
         "return self._view_hit_probability",
         (CAUGHT,),
     ),

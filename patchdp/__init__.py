@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
         TenCrop,
         Views,
         WholeImage,
+        best_crop,
         inclusion,
         inclusion_map,
     )
@@ -96,6 +97,7 @@ __all__ = [
     "WholeImage",
     "__version__",
     "amplify_one_step",
+    "best_crop",
     "epsilons",
     "inclusion",
     "inclusion_map",
@@ -113,7 +115,7 @@ _ROOMS = {
         "AtMost CenterCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
         "NestedCrop OneOf Patch PatchUnion RandomApply RandomCrop RandomErasing "
         "RandomResizedCrop RandomScale RandomSizeCrop Resize ResizedCrop TenCrop Views "
-        "WholeImage inclusion inclusion_map"
+        "WholeImage best_crop inclusion inclusion_map"
     ),
     "patchdp.guarantee": "Bounds Profile",
     "patchdp.plan": "Composition TrainingPlan",

@@ -36,9 +36,9 @@ from patchdp.geometry import (
     WholeImage,
     inclusion,
 )
-from patchdp.geometry.hits import as_images
 from patchdp.geometry.patch import PrivatePatch
-from patchdp.geometry.sizes import as_tuple
+from patchdp.geometry.sizes import as_images, as_tuple
+from patchdp.geometry.views import countable, repeated
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
     PixelNoise,
@@ -55,8 +55,6 @@ __all__ = ["Composition", "TrainingPlan"]
 
 # Half the largest float: the next float above it is finite too.
 _LARGEST_MU = 2.0**1023
-# Bits of a fraction that is still quick to add and to multiply.
-_LONGEST_FRACTION = 100_000
 
 
 def _as_image(image: Any) -> tuple[Any, ...]:
@@ -201,20 +199,7 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        one = self._view_hit_probability
-        if self._countable_views:
-            return 1 - (1 - one) ** self.views
-        each = _checks.round_up(one)
-        if each >= 1:
-            return Fraction(1)
-        # Each factor errs by a few units in the last place, and 1 - e^-x by no more than x.
-        some = -math.expm1(self.views * math.log1p(-each)) * (1 + 1e-14)
-        return Fraction(min(some, 1.0))
-
-    @property
-    def _countable_views(self) -> bool:
-        """Whether the fractions of all views together are short enough to be written down."""
-        return self.views * self._view_hit_probability.denominator.bit_length() <= _LONGEST_FRACTION
+        return repeated(self._view_hit_probability, self.views)
 
     @property
     def _view_hit_probability(self) -> Fraction:
@@ -273,7 +258,9 @@ class TrainingPlan(Guarantee):
     @property
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
-        together = self.views_clipped in (None, "together") and self._countable_views
+        together = self.views_clipped in (None, "together") and countable(
+            self._view_hit_probability, self.views
+        )
         return self.inclusion.attained and plain and together
 
     @property

@@ -18,9 +18,9 @@ import pytest
 
 import patchdp as pdp
 from patchdp import _checks
-from patchdp.annotated import box_probabilities, epsilons_at
 from patchdp.composition import extremes
 from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent
+from patchdp.objects import box_probabilities, epsilons_at
 
 DELTA = 1e-5
 

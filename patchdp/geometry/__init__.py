@@ -8,7 +8,8 @@ Fraction(66049, 200720)
 from patchdp.geometry.at_most import AtMost
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.erase import Cutout, RandomErasing
-from patchdp.geometry.fixed import CenterCrop, FixedCrop, GridCrop, WholeImage
+from patchdp.geometry.fixed import CenterCrop, FixedCrop, WholeImage
+from patchdp.geometry.grid import GridCrop, best_crop
 from patchdp.geometry.hits import Inclusion, hit_probability, inclusion, inclusion_map
 from patchdp.geometry.nested import NestedCrop
 from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion
@@ -43,6 +44,7 @@ __all__ = [
     "TenCrop",
     "Views",
     "WholeImage",
+    "best_crop",
     "hit_probability",
     "inclusion",
     "inclusion_map",

@@ -17,7 +17,7 @@ from patchdp.geometry.at_most import AtMost
 from patchdp.geometry.choice import ChoiceCrop
 from patchdp.geometry.crop import Crop
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, spelled
+from patchdp.geometry.sizes import Size, as_size, as_tuple, spelled
 from patchdp.geometry.views import RandomApply, Views
 
 __all__ = ["BySize", "by_size"]
@@ -44,9 +44,12 @@ class BySize(Crop):
     crops: tuple[Crop, ...]
 
     def __post_init__(self) -> None:
-        if not self.sizes or len(set(self.sizes)) != len(self.crops):
+        sizes = tuple(as_size("sizes", size) for size in as_tuple(self.sizes) or ())
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "crops", as_tuple(self.crops) or ())
+        if not sizes or len(set(sizes)) != len(self.crops):
             raise ValueError(
-                f"crops must be one for each of {len(set(self.sizes))} sizes, got {self.crops!r}"
+                f"crops must be one for each of {len(set(sizes))} sizes, got {self.crops!r}"
             )
         if not all(_single(crop) for crop in self.crops):
             raise ValueError(f"crops must be single windows, got {self.crops!r}")

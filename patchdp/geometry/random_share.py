@@ -8,14 +8,14 @@ Fraction(11, 12)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from patchdp._checks import probability
+from patchdp._budget import STEP, afford
+from patchdp._checks import probability, shown
 from patchdp.geometry.crop import Crop
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, spelled
+from patchdp.geometry.sizes import Size, as_tuple, spelled
 from patchdp.geometry.windows import AxisMixture, AxisWindows
 
 __all__ = ["RandomShareCrop"]
@@ -53,7 +53,7 @@ class RandomShareCrop(Crop):
         largest = _shares("largest", self.largest)
         if len(largest) != len(smallest) or any(map(Fraction.__gt__, smallest, largest)):
             raise ValueError(
-                f"largest must be at least smallest on every axis, got {self.largest!r}"
+                f"largest must be at least smallest on every axis, got {shown(self.largest)}"
             )
         object.__setattr__(self, "largest", largest)
 
@@ -80,22 +80,27 @@ class RandomShareCrop(Crop):
         return (WindowLaw.single(laws),)
 
     def __repr__(self) -> str:
-        said = [repr(tuple(map(float, self.smallest)))]
-        if self.largest is not None:
-            said.append(repr(tuple(map(float, self.largest))))
-        return f"RandomShareCrop({', '.join(said)})"
+        ends = (self.smallest,) if self.largest is None else (self.smallest, self.largest)
+        return f"RandomShareCrop({', '.join(map(repr, ends))})"
 
 
 def _shares(name: str, value: object) -> tuple[Fraction, ...]:
-    if not isinstance(value, Iterable) or isinstance(value, str):
-        raise ValueError(f"{name} must be one share per axis, as (0.5, 0.5), got {value!r}")
-    return tuple(probability(name, share) for share in value)
+    shares = as_tuple(value)
+    if shares is None:
+        raise ValueError(f"{name} must be one share per axis, as (0.5, 0.5), got {shown(value)}")
+    return tuple(probability(name, share) for share in shares)
 
 
 def _lengths(low: Fraction, high: Fraction, n: int) -> list[tuple[Fraction, int]]:
     first, last = int(low * n + _HALF), int(high * n + _HALF)
     if low == high:
         return [(Fraction(1), first)]
+    afford(
+        0,
+        f"a window of any of {last - first + 1:,} lengths",
+        "use a narrower range of shares, or a RandomCrop of the largest, which shows more",
+        work=(last - first + 1) * STEP,
+    )
     found = []
     for length in range(first, last + 1):
         left, right = (max(low, min(high, (length + s * _HALF) / n)) for s in (-1, 1))

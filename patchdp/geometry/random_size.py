@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from patchdp._budget import STEP, afford
 from patchdp._checks import flag
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
@@ -46,6 +47,7 @@ class RandomSizeCrop(Crop):
     def __post_init__(self) -> None:
         object.__setattr__(self, "smallest", as_size("smallest", self.smallest))
         object.__setattr__(self, "centered", flag("centered", self.centered))
+        object.__setattr__(self, "clipped", flag("clipped", self.clipped))
         if self.largest is None:
             return
         object.__setattr__(self, "largest", as_size("largest", self.largest))
@@ -69,6 +71,12 @@ class RandomSizeCrop(Crop):
             )
         laws = []
         for low, high, length in zip(smallest, largest, image, strict=True):
+            afford(
+                0,
+                f"a window of any of {high - low + 1:,} lengths",
+                "use a narrower range of lengths, or a RandomCrop of the largest, which shows more",
+                work=(high - low + 1) * STEP,
+            )
             windows = tuple(self._windows(size, length) for size in range(low, high + 1))
             weight = Fraction(1, len(windows))
             laws.append(

@@ -16,12 +16,14 @@ array([4])
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from patchdp._budget import STEP, afford
 from patchdp.geometry.windows import CountedLaw, Counts, Windows
 
 __all__ = ["PADDING_MODES", "Interpolation", "PaddingMode", "ReadWindows", "Reading"]
@@ -51,6 +53,7 @@ class Reading:
     @staticmethod
     def identity(length: int) -> Reading:
         """Every coordinate reads its own pixel."""
+        _afford(length)
         pixels = np.arange(length, dtype=np.int64)
         return Reading(0, pixels, pixels + 1)
 
@@ -75,6 +78,7 @@ class Reading:
         taps = interpolation == "lanczos" and not antialias
         if target == length and not taps:
             return Reading.identity(length)
+        _afford(max(length, target))
         if interpolation in {"bilinear-corners", "bicubic-corners"}:
             return _between_corners(length, target, 1 if interpolation[2] == "l" else 2)
         # All in units of 1/(2 target) pixels, as whole numbers.
@@ -121,6 +125,7 @@ class Reading:
         """The axis with coordinates added on both sides; constant ones read nothing."""
         if mode == "constant" or (before == 0 and after == 0):
             return self
+        _afford(len(self.low) + before + after)
         names = {"circular": "wrap"}
         coordinates = np.arange(len(self.low), dtype=np.int64)
         copied = np.pad(coordinates, (before, after), mode=names.get(mode, mode))  # type: ignore[call-overload]
@@ -136,24 +141,28 @@ class Reading:
     def runs(self) -> list[tuple[int, Counts, Counts, bool]]:
         """Stretches of coordinates along which the pixels read only go up, or only go down."""
         change = np.sign(np.diff(self.low)) + np.sign(np.diff(self.high))
+        # Where the reading moves, and which way: a stretch ends before the first move against the
+        # first of its own; coordinates between two stretches at rest belong to the earlier one.
+        moves = np.flatnonzero(change)
+        ways = change[moves] > 0
         found = []
-        begin, size = 0, len(self.low)
-        while begin < size:
-            rest = np.sign(change[begin:])
-            moving = np.flatnonzero(rest)
-            rising = bool(moving.size == 0 or rest[moving[0]] > 0)
-            against = np.flatnonzero(rest == (-1 if rising else 1))
-            stop = begin + int(against[0]) + 1 if against.size else size
+        begin, k = 0, 0
+        turns = np.flatnonzero(ways[1:] != ways[:-1]) + 1
+        while begin < len(self.low):
+            rising = bool(ways[k]) if k < len(ways) else True
+            turn = int(np.searchsorted(turns, k, side="right"))
+            k = int(turns[turn]) if turn < len(turns) else len(moves)
+            stop = int(moves[k]) + 1 if k < len(moves) else len(self.low)
             found.append((begin, self.low[begin:stop], self.high[begin:stop], rising))
-            begin = stop
+            # The move that ended the stretch is the step into the next one, not a part of it.
+            begin, k = stop, k + 1
         return found
 
-    def touching(self, starts: Counts, stops: Counts) -> list[tuple[Counts, Counts]]:
+    def touching(self, starts: Counts, stops: Counts) -> Iterator[tuple[Counts, Counts]]:
         """Coordinates that read a pixel of `start`, ..., `stop - 1`: per run, from and up to.
 
         From is inclusive, up to exclusive; they are equal or crossed where a run reads none.
         """
-        found = []
         for begin, low, high, rising in self.runs:
             ahead = begin + self.begin
             if rising:
@@ -162,8 +171,7 @@ class Reading:
             else:
                 first = len(low) - np.searchsorted(low[::-1], stops, side="left")
                 stop = len(low) - np.searchsorted(high[::-1], starts, side="right")
-            found.append((first + ahead, stop + ahead))
-        return found
+            yield first + ahead, stop + ahead
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +192,13 @@ class ReadWindows(CountedLaw):
         return self.windows.total
 
     def hits_at(self, starts: Counts, stops: Counts) -> Counts:
+        runs = len(self.reading.runs)
+        afford(
+            0,
+            f"counting windows over {runs:,} mirrored copies of the image",
+            "use less padding",
+            work=runs * (STEP + len(starts)),
+        )
         count = np.zeros(starts.shape, dtype=np.int64)
         counted = np.full(starts.shape, np.iinfo(np.int64).min // 2)
         # Runs follow each other, so the windows that touch them start in intervals whose ends
@@ -225,3 +240,11 @@ def _reach(length: int, target: int, interpolation: Interpolation, antialias: bo
         # Three pixels each way with antialiasing (Pillow), eight taps without (OpenCV).
         return 2 * (3 if antialias else 4) * stretch
     return 2 * (1 if interpolation == "bilinear" else 2) * stretch
+
+
+def _afford(coordinates: int) -> None:
+    afford(
+        coordinates,
+        "an axis that is padded by copies or resized",
+        "use a smaller image, less padding, or constant padding",
+    )

@@ -20,6 +20,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal, get_args
 
+from patchdp._budget import STEP, afford
 from patchdp._checks import choice, count, exactly_positive, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.law import WindowLaw
@@ -107,8 +108,15 @@ class RandomScale(Resizing):
         if low == high:
             return [(Fraction(1), _scaled(image, low, half))]
         steps = {low, high}
-        for length in image:
-            first, last = (int(length * factor + half) for factor in (low, high))
+        ends = [[int(length * factor + half) for factor in (low, high)] for length in image]
+        sizes = sum(last - first for first, last in ends)
+        afford(
+            0,
+            f"scaling an image to any of {sizes:,} sizes",
+            "use a smaller image or a narrower range of factors",
+            work=sizes * (STEP + sum(last for _, last in ends)),
+        )
+        for length, (first, last) in zip(image, ends, strict=True):
             steps.update((k - half) / length for k in range(first + 1, last + 1))
         inside = sorted(step for step in steps if low <= step <= high)
         return [

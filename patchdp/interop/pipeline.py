@@ -33,10 +33,9 @@ from patchdp.geometry import (
 )
 from patchdp.geometry.by_size import by_size
 from patchdp.geometry.choice import ChoiceCrop
-from patchdp.geometry.hits import as_images
 from patchdp.geometry.reading import Interpolation, PaddingMode
 from patchdp.geometry.rescale import Resizing
-from patchdp.geometry.sizes import Size
+from patchdp.geometry.sizes import Size, as_images
 from patchdp.geometry.symmetry import mirrored_alike, turned_alike
 
 __all__ = ["Inside", "Pipeline", "UnsupportedTransform", "for_each_size"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from patchdp.geometry import Crop, hit_probability
-from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows, WeightedWindows
+from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows, SpacedWindows
 
 __all__ = ["DRAWS", "check_hits", "check_shown", "check_windows"]
 
@@ -25,8 +25,11 @@ def _axis(law: AxisLaw) -> dict[tuple[int, int], float]:
     """Probability of every (first pixel, length) along an axis."""
     if isinstance(law, AxisWindows):
         return {(at, law.length): 1 / law.total for at in range(law.first, law.last + 1)}
-    if isinstance(law, WeightedWindows):
-        return {(law.first + k, law.length): w / law.total for k, w in enumerate(law.weights)}
+    if isinstance(law, SpacedWindows):
+        starts: Counter[tuple[int, int]] = Counter()
+        for j, k in itertools.product(range(law.shifts), range(law.tiles)):
+            starts[law.first + j + k * law.stride, law.length] += 1
+        return {window: number / law.total for window, number in starts.items()}
     assert isinstance(law, AxisMixture)
     found: Counter[tuple[int, int]] = Counter()
     for weight, part in zip(law.weights, law.parts, strict=True):
