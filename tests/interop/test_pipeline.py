@@ -148,6 +148,7 @@ CROP = RandomCrop((8, 6))
         ([("pad", [(1, 1), (2, 2)], "reflect", "Pad")], WholeImage()),
         ([("crop_by", CROP, "a"), ("statistics", "b"), ("neighbourhood", "c")], CROP),
         ([("hide", "Cutout")], AtMost(WholeImage())),
+        ([("turn", (0, 1), "Transpose"), ("flip", 0, "Flip")], WholeImage()),
         ([("erase", 0.5, (0.1, 0.2), (1.0, 1.0), "e"), ("crop_by", CROP, "a")], AtMost(CROP)),
         ([("crop_by", CROP, "a"), ("erase", 0.0, (0.1, 0.2), (1.0, 1.0), "e")], CROP),
         ([("crop_by", CROP, "a"), ("erase", 0.5, (0.0, 0.2), (1.0, 1.0), "e")], AtMost(CROP)),
