@@ -13,22 +13,18 @@ Shuffle(batch_size=4, dataset_size=10)
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from opacus.data_loader import CollateFnWithEmpty
 from torch import nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 
 from patchdp.geometry import Patch, inclusion
 from patchdp.geometry.crop import Crop
+from patchdp.interop.loaders import check_fresh
 from patchdp.interop.opacus.samplers import match, recognise
 from patchdp.interop.opacus.transforms import as_crop, find_transform, first_size
 from patchdp.step import Sampling
@@ -49,9 +45,6 @@ ASSUMPTIONS = (
     "Random numbers count as truly random, and floating-point numbers as real ones: Opacus' "
     "noise, and its coins of 24 bits, by which a sampling probability is off by up to 6e-8.",
 )
-
-# Draws of one item until two differ, and items that are tried.
-_DRAWS, _ITEMS = 8, 3
 
 
 class PatchPrivacyWarning(UserWarning):
@@ -101,7 +94,8 @@ def check(
 
     Raises:
       UnsupportedTransform: The crop of the transform cannot be accounted; it says why.
-      ValueError: The loader's sampling is unknown or not the declared one; or no crop is found.
+      ValueError: The loader's sampling is unknown or not the declared one; no crop is found; or
+        two passes through the loader, its workers included, show that crops repeat.
     """
     found = recognise(loader)
     if sampling is not None:
@@ -109,11 +103,8 @@ def check(
     problems: list[str] = []
     image, crop = read_crop(loader.dataset, transform, image, crop, problems)
     problems += _loader_problems(loader)
-    if _repeats(loader.dataset, image, crop):
-        problems.append(
-            f"an item of the data set, drawn {_DRAWS} times, came out the same each time: its crop "
-            "is cached or seeded, but must be drawn afresh at each step"
-        )
+    if _shows_by_chance(image, crop):
+        check_fresh(loader)
     if module is not None:
         problems += _module_problems(module)
     for problem in problems:
@@ -186,43 +177,7 @@ def _module_problems(module: nn.Module) -> Iterator[str]:
             )
 
 
-def _repeats(dataset: Any, image: Any, crop: Crop) -> bool:
-    """Whether items come out the same at every draw although their crops should differ."""
+def _shows_by_chance(image: Any, crop: Crop) -> bool:
+    """Whether some pixel may be missed: only then is a fresh crop a gain that is claimed."""
     axes = len(image) if isinstance(image[0], int) else len(image[0])
-    if len(dataset) == 0 or inclusion(image, crop, Patch((1,) * axes)).probability == 1:
-        return False  # some pixel is always seen: a fresh crop gains nothing and none is claimed
-    with _same_random_numbers_after():
-        return all(_draws_agree(dataset, index) for index in range(min(len(dataset), _ITEMS)))
-
-
-def _draws_agree(dataset: Any, index: int) -> bool:
-    first = _arrays(dataset[index])
-    for _ in range(_DRAWS - 1):
-        again = _arrays(dataset[index])
-        if len(again) != len(first) or not all(
-            a.shape == b.shape and np.array_equal(a, b) for a, b in zip(first, again, strict=True)
-        ):
-            return False
-    return bool(first)
-
-
-def _arrays(item: Any) -> list[Any]:
-    """The tensors, arrays and pictures of an item, copied."""
-    leaves = [
-        leaf.detach().cpu().numpy() if isinstance(leaf, torch.Tensor) else leaf
-        for leaf in tree_leaves(item)
-    ]
-    pictures = [leaf for leaf in leaves if hasattr(leaf, "__array_interface__")]
-    return [array for array in map(np.array, pictures) if array.ndim >= 1]
-
-
-@contextmanager
-def _same_random_numbers_after() -> Iterator[None]:
-    """Leave torch's, numpy's and Python's random numbers as they were."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+    return inclusion(image, crop, Patch((1,) * axes)).probability < 1
