@@ -116,7 +116,7 @@ FRESH: list[tuple[str, Any, dict[str, Any]]] = [
     ("torch", lambda: Crops(by_torch), {}),
     ("torch, one worker", lambda: Crops(by_torch), {"num_workers": 1}),
     ("torch, two workers", lambda: Crops(by_torch), TWO),
-    ("torch, three workers", lambda: Crops(by_torch), {"num_workers": 3}),
+    ("torch, one batch for all", lambda: Crops(by_torch), {**TWO, "prefetch_factor": 1}),
     ("torch, workers that stay", lambda: Crops(by_torch), STAYING),
     ("torch, a generator for the order", lambda: Crops(by_torch),
      {**TWO, "generator": torch.Generator().manual_seed(1)}),

@@ -26,7 +26,7 @@ from patchdp.geometry import Patch, inclusion
 from patchdp.geometry.crop import Crop
 from patchdp.interop.loaders import check_fresh
 from patchdp.interop.opacus.samplers import match, recognise
-from patchdp.interop.opacus.transforms import as_crop, find_transform, first_size
+from patchdp.interop.opacus.transforms import Look, as_crop, find_transform, look
 from patchdp.step import Sampling
 
 __all__ = ["ASSUMPTIONS", "CheckReport", "PatchPrivacyWarning", "check"]
@@ -116,6 +116,7 @@ def read_crop(
     dataset: Any, transform: Any, image: Any, crop: Crop | None, problems: list[str]
 ) -> tuple[Any, Crop]:
     """The size of the images and the crop, given or read."""
+    given = transform
     found = None if transform is not None and image is not None else find_transform(dataset)
     if transform is None and found is not None:
         transform = found.transform
@@ -123,20 +124,28 @@ def read_crop(
         raise ValueError(
             "the data set has no transform to read the crop off; give transform= or crop="
         )
+    seen = Look((), None) if found is None else look(dataset, found)
     if image is None:
-        image = None if found is None else first_size(dataset, found)
+        image = seen.size
         if image is None:
             raise ValueError("the size of the images before the crop cannot be seen; give image=")
         problems.append(
             f"image was not given: {image} is the size of the first; an image of another size may "
             "be less private"
         )
+    # A transform that was given need not be the one that this sample goes through.
+    sample = seen.sample if given is None else None
     if crop is None:
-        return image, as_crop(transform, image=image)
+        found_crop = as_crop(transform, image=image, sample=sample)
+        if given is None:
+            seen.check()
+        return image, found_crop
     # Code of one's own cannot be read and is taken at its word; torchvision's can be.
     if type(transform).__module__.startswith("torchvision."):
         try:
-            read = as_crop(transform, image=image)
+            read = as_crop(transform, image=image, sample=sample)
+            if given is None:
+                seen.check()
         except ValueError as error:
             problems.append(f"crop was given as {crop!r}, but of the transform: {error}")
         else:
