@@ -30,6 +30,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -38,7 +39,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, IterableDataset
 
-__all__ = ["check_fresh"]
+__all__ = ["Repetition", "check_fresh", "repetition"]
 
 # Draws are (item, worker); a few settle most loaders, and 16 agree by chance once in 65,000 times
 # even where a crop has only two places.
@@ -62,24 +63,54 @@ def check_fresh(loader: Any) -> None:
     Raises:
       ValueError: The crops repeat; it says where.
     """
+    found = repetition(loader)
+    if found is not None:
+        raise ValueError(found.sentence)
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How the draws of a loader repeat.
+
+    Args:
+      how: In a few words.
+      axes: Most axes of an array that is not of one colour: 1 where items are vectors only.
+    """
+
+    how: str
+    axes: int
+
+    @property
+    def sentence(self) -> str:
+        """What is found, and what to do."""
+        return (
+            f"the loader's crops repeat: {self.how}; draw crops from torch's own random numbers, "
+            "or give every worker new ones at each pass by worker_init_fn"
+        )
+
+
+def repetition(loader: Any) -> Repetition | None:
+    """How the crops of a loader repeat; None where they are fresh, or nothing can be told.
+
+    Raises:
+      ValueError: It is no loader over a data set with indices.
+    """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         raise ValueError(
             "the loader must be a DataLoader over a data set with indices, got "
             f"{type(loader).__name__}"
         )
     if len(loader.dataset) == 0:
-        return
+        return None
+    found = None
     for slots, items in _ROUNDS:
         found = _repetition(loader, slots, min(items, len(loader.dataset)))
         if found is None:
-            return
-    raise ValueError(
-        f"the loader's crops repeat: {found}; draw crops from torch's own random numbers, or give "
-        "every worker new ones at each pass by worker_init_fn"
-    )
+            break
+    return found
 
 
-def _repetition(loader: Any, slots: int, items: int) -> str | None:
+def _repetition(loader: Any, slots: int, items: int) -> Repetition | None:
     """How draws repeat without an exception, or None."""
     workers = min(loader.num_workers, _WORKERS)
     streams = max(1, workers)
@@ -91,12 +122,24 @@ def _repetition(loader: Any, slots: int, items: int) -> str | None:
     everywhere = range(len(indices))
     later = range(items * streams, len(indices))
     odd = [k for k in everywhere if k % streams] if streams > 1 else []
-    if _all_alike(first, second, [(k, k) for k in everywhere]):
-        return "two passes show the same items the same"
-    if _all_alike(first, first, [(k, k - 1) for k in odd]):
-        return f"its {loader.num_workers} workers draw the same crops as each other"
-    if _all_alike(first, first, [(k, k - items * streams) for k in later]):
-        return "one pass shows an item the same each time it is drawn"
+    drawn = [array.ndim for arrays in first for array in arrays if _tells([array])]
+    for how, one, other, pairs in (
+        ("two passes show the same items the same", first, second, [(k, k) for k in everywhere]),
+        (
+            f"its {loader.num_workers} workers draw the same crops as each other",
+            first,
+            first,
+            [(k, k - 1) for k in odd],
+        ),
+        (
+            "one pass shows an item the same each time it is drawn",
+            first,
+            first,
+            [(k, k - items * streams) for k in later],
+        ),
+    ):
+        if _all_alike(one, other, pairs):
+            return Repetition(how, max(drawn))
     return None
 
 

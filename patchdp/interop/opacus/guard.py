@@ -24,7 +24,7 @@ from torch.utils.data import default_collate
 
 from patchdp.geometry import Patch, inclusion
 from patchdp.geometry.crop import Crop
-from patchdp.interop.loaders import check_fresh
+from patchdp.interop.loaders import repetition
 from patchdp.interop.opacus.samplers import match, recognise
 from patchdp.interop.opacus.transforms import Look, as_crop, find_transform, look
 from patchdp.step import Sampling
@@ -103,8 +103,14 @@ def check(
     problems: list[str] = []
     image, crop = read_crop(loader.dataset, transform, image, crop, problems)
     problems += _loader_problems(loader)
-    if _shows_by_chance(image, crop):
-        check_fresh(loader)
+    axes = len(image) if isinstance(image[0], int) else len(image[0])
+    # Only where some pixel may be missed a fresh crop is a gain that is claimed.
+    if inclusion(image, crop, Patch((1,) * axes)).probability < 1:
+        repeats = repetition(loader)
+        if repeats is not None and repeats.axes >= axes:
+            raise ValueError(repeats.sentence)
+        if repeats is not None:  # features, perhaps, that stand in for pictures
+            problems.append(repeats.sentence)
     if module is not None:
         problems += _module_problems(module)
     for problem in problems:
@@ -184,9 +190,3 @@ def _module_problems(module: nn.Module) -> Iterator[str]:
                 f"{type(part).__name__} at {name or 'the top'} keeps statistics of the images that "
                 "no noise protects; set track_running_stats=False"
             )
-
-
-def _shows_by_chance(image: Any, crop: Crop) -> bool:
-    """Whether some pixel may be missed: only then is a fresh crop a gain that is claimed."""
-    axes = len(image) if isinstance(image[0], int) else len(image[0])
-    return inclusion(image, crop, Patch((1,) * axes)).probability < 1
