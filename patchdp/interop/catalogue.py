@@ -150,6 +150,12 @@ class Catalogue:
         """An unknown transform: one that may move pixels by what it derives from is refused."""
         kind = type(transform)
         name = name or kind.__name__
+        owner = type(getattr(transform, "__self__", None))
+        if owner.__module__.split(".")[0] == self.library:
+            raise UnsupportedTransform(
+                f"{transform.__name__} is a method of {owner.__name__}; give the {owner.__name__} "
+                "itself"
+            )
         if kind.__module__.split(".")[0] == self.library and name not in self.wrappers:
             raise UnsupportedTransform(
                 f"{name} is not known to patchdp, and what it does to the pixels is not read"
@@ -177,6 +183,8 @@ def unknown(
 ) -> None:
     """A transform that patchdp does not know: free where someone vouches for it, else refused."""
     name = str(name or getattr(transform, "__name__", type(transform).__name__))
+    if isinstance(transform, type):
+        raise UnsupportedTransform(f"{name} is a class; give the transform, {name}(...)")
     if name not in vouched:
         raise UnsupportedTransform(
             f"{name} is not known to patchdp; if it maps every pixel by itself, vouch for it: "

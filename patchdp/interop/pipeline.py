@@ -337,6 +337,8 @@ class Pipeline:
           ValueError: The crop does not fit the image.
         """
         crop = self._over_resizes(WholeImage() if self._crop is None else self._crop)
+        if isinstance(crop, WholeImage):
+            self._flips, self._turns = [], []
         for axis, name in self._flips:
             if not all(mirrored_alike(crop, image, axis) for image in self.images):
                 raise UnsupportedTransform(

@@ -25,7 +25,10 @@ def read_by(reading: Reading, length: int) -> npt.NDArray[np.bool_]:
 def by_torch(n: int, m: int, mode: str, antialias: bool) -> npt.NDArray[np.bool_]:
     # One image row per pixel: the response to that pixel alone.
     rows = torch.eye(n, dtype=torch.float32)[:, None, None, :].expand(n, 1, 4, n)
-    options = {"antialias": antialias} if mode in {"bilinear", "bicubic"} else {}
+    mode, _, corners = mode.partition("-corners") if "corners" in mode else (mode, "", None)
+    options: dict[str, object] = {} if corners is None else {"align_corners": True}
+    if mode in {"bilinear", "bicubic"}:
+        options["antialias"] = antialias
     out = torch.nn.functional.interpolate(rows, size=(4, m), mode=mode, **options)
     found: npt.NDArray[np.bool_] = (out[:, 0, 0, :] != 0).numpy().T
     return found
@@ -40,6 +43,8 @@ def by_torch(n: int, m: int, mode: str, antialias: bool) -> npt.NDArray[np.bool_
         ("bilinear", True, 0.12),
         ("bicubic", False, 0.12),
         ("bicubic", True, 0.12),
+        ("bilinear-corners", False, 0.12),
+        ("bicubic-corners", False, 0.12),
         # PyTorch repeats pixels where OpenCV, under the same name, interpolates between them.
         ("area", False, 0.2),
     ],

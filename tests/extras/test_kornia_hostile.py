@@ -199,6 +199,8 @@ REFUSED: list[tuple[str, Any, dict[str, Any], str]] = [
     ("a name that is Kornia's", RandomGamma(), {}, "vouch for it"),
     ("a forward of its own", patched(crop(), forward=lambda images: images), {},
      "forward replaced"),
+    ("a class", K.RandomCrop, {}, "is a class"),
+    ("a method", crop().forward, {}, "forward is a method of RandomCrop"),
     ("a hook", hooked(crop()), {}, "_forward_hooks"),
     ("a hook before", hooked_before(crop()), {}, "_forward_pre_hooks"),
     ("a hook of a container", hooked(K.ImageSequential(crop())), {}, "_forward_hooks"),

@@ -79,7 +79,7 @@ class Walk:
             raise UnsupportedTransform(
                 f"{name} is set to replay what it has drawn; every crop must be drawn afresh"
             )
-        p = float(transform.p)
+        p = float(getattr(transform, "p", 1.0))
         if not 0 <= p <= 1:
             raise UnsupportedTransform(f"{name} must have a probability p in [0, 1], got {p!r}")
 

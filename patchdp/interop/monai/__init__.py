@@ -9,7 +9,7 @@ of an item shows, the item is exposed by: the crop returned is that of all array
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any
 
 from patchdp.geometry import Crop
@@ -25,7 +25,7 @@ def plan_crop(
     *,
     image: Any,
     views: int = 1,
-    keys: Collection[str] | None = None,
+    keys: Collection[Hashable] | None = None,
     vouched: Collection[str] = (),
 ) -> Crop:
     """The crop that a MONAI transform amounts to.

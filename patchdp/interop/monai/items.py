@@ -8,20 +8,20 @@ Source: `docs/theory.md`, "Crop distributions" (several arrays of one item).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 from patchdp.geometry import AtMost, Crop, Views, WholeImage
 from patchdp.geometry.sizes import Size
-from patchdp.interop.monai.tables import CATALOGUE, CROPS, GEOMETRY
+from patchdp.interop.monai.tables import CATALOGUE, CROPS, GEOMETRY, STILL
 from patchdp.interop.pipeline import Inside, Pipeline, UnsupportedTransform
 
 __all__ = ["Item"]
 
 # The key of the one array that transforms of arrays act on.
-THE_ARRAY = ""
+THE_ARRAY: Hashable = ""
 History: TypeAlias = tuple[int, ...]
 
 
@@ -32,7 +32,7 @@ class Node:
     number: int
     transform: Any
     name: str
-    keys: frozenset[str]
+    keys: frozenset[Hashable]
     parts: tuple[Node, ...] = ()
 
     @property
@@ -59,7 +59,11 @@ class Item:
     """
 
     def __init__(
-        self, transform: Any, keys: Collection[str] | None, views: int, vouched: Collection[str]
+        self,
+        transform: Any,
+        keys: Collection[Hashable] | None,
+        views: int,
+        vouched: Collection[str],
     ) -> None:
         self.vouched = vouched
         self.nodes = 0
@@ -98,12 +102,17 @@ class Item:
                 f"{type(transform).__name__} with lazy=True is carried out together with "
                 "what follows, by interpolation; use lazy=False"
             )
-        keys = frozenset(map(str, transform.keys)) if _is_dictionary(transform) else frozenset()
-        return Node(number, transform, name, keys)
+        keys = tuple(transform.keys) if _is_dictionary(transform) else ()
+        if len(set(keys)) < len(keys):
+            raise UnsupportedTransform(
+                f"{type(transform).__name__} has the same key twice and acts on it twice, "
+                f"got keys={keys!r}"
+            )
+        return Node(number, transform, name, frozenset(keys))
 
-    def _histories(self, named: set[str], keys: Collection[str] | None) -> set[History]:
+    def _histories(self, named: set[Hashable], keys: Collection[Hashable] | None) -> set[History]:
         """The histories of all arrays that reach the training."""
-        shown: dict[str, set[History]] = {key: {()} for key in named}
+        shown: dict[Hashable, set[History]] = {key: {()} for key in named}
         certain = {leaf.number for leaf in _certain(self.root)}
         for number, leaf in self.leaves.items():
             if leaf.name in ("CopyItems", "ConcatItems", "DeleteItems", "SelectItems"):
@@ -112,17 +121,17 @@ class Item:
             # What is not a transform of the library acts on everything.
             for key in leaf.keys or list(shown):
                 shown[key] = {(*history, number) for history in shown.get(key, {()})}
-        reaching = set(shown) if keys is None else set(map(str, keys))
+        reaching = set(shown) if keys is None else set(keys)
         if not reaching:
             raise UnsupportedTransform("all arrays are deleted: nothing reaches the training")
         return {history for key in reaching for history in shown.get(key, {()})}
 
-    def _keep_books(self, leaf: Node, shown: dict[str, set[History]], certain: bool) -> None:
+    def _keep_books(self, leaf: Node, shown: dict[Hashable, set[History]], certain: bool) -> None:
         transform = leaf.transform
         CATALOGUE.read(Pipeline((1,)), transform, (), name=leaf.name)
-        names = list(map(str, transform.keys))
+        names = list(transform.keys)
         if leaf.name == "DeleteItems":
-            if any(transform.use_re) or any(transform.sep in name for name in names):
+            if any(transform.use_re) or any(transform.sep in str(name) for name in names):
                 raise UnsupportedTransform(
                     "DeleteItemsd with regular expressions or nested keys is not supported"
                 )
@@ -136,11 +145,16 @@ class Item:
         if not certain:
             raise UnsupportedTransform(f"{leaf.name}d with some chance is not supported")
         if leaf.name == "ConcatItems":
-            shown[str(transform.name)] = {h for name in names for h in shown.get(name, {()})}
+            if transform.dim != 0:
+                raise UnsupportedTransform(
+                    f"ConcatItemsd along axis {transform.dim} is not supported: only channels "
+                    "(dim=0) leave pixels where they are"
+                )
+            shown[transform.name] = {h for name in names for h in shown.get(name, {()})}
             return
         for turn in range(int(transform.times)):
             new = transform.names[turn * len(names) : (turn + 1) * len(names)]
-            for name, copy in zip(names, map(str, new), strict=True):
+            for name, copy in zip(names, new, strict=True):
                 shown[copy] = set(shown.get(name, {()}))
 
     def _check_samples(self, views: int) -> None:
@@ -178,6 +192,8 @@ class Item:
             crop = pipeline.result()
             until_crop = self._until_last_crop(history)
             known = crops.get(until_crop, crop)
+            if _bare(known) != _bare(crop):
+                raise UnsupportedTransform(self._entangled(history, history))
             crops[until_crop] = crop if known == crop else AtMost(_bare(crop))
         for crop in crops.values():
             if _bare(crop) == WholeImage():
@@ -237,11 +253,21 @@ class Item:
         CATALOGUE.read(pipeline, node.transform, self.vouched, name=node.name)
 
     def _until_last_crop(self, history: History) -> History:
-        """What moves pixels, until the last crop: the rest only works on what is shown."""
-        moving = [number for number in history if self.leaves[number].name in GEOMETRY]
-        crops = [k for k, number in enumerate(moving) if self.leaves[number].name in CROPS]
+        """What moves pixels, until the last crop: the rest only works on what is shown.
+
+        Between two crops whatever is not known to leave pixels where they are counts: what a
+        blurred crop shows of its neighbours, an unblurred one does not.
+        """
+        found: list[int] = []
+        last = 0
+        for number in history:
+            name = self.leaves[number].name
+            if name in GEOMETRY or (last and name not in STILL):
+                found.append(number)
+            if name in CROPS:
+                last = len(found)
         # Without a crop resizing may still leave pixels out.
-        return tuple(moving[: crops[-1] + 1] if crops else moving)
+        return tuple(found[:last] if last else found)
 
     def _draws(self, history: History) -> set[int]:
         """The crops of a history, and the choices by chance that these depend on."""

@@ -12,7 +12,7 @@ from patchdp.interop.catalogue import Catalogue, Row
 from patchdp.interop.monai.laws import CutSizeCrop
 from patchdp.interop.pipeline import Pipeline, UnsupportedTransform
 
-__all__ = ["CATALOGUE", "CROPS", "GEOMETRY"]
+__all__ = ["CATALOGUE", "CROPS", "GEOMETRY", "STILL"]
 
 # Constructor parameters are those of arrays and of dictionaries together.
 _POINTWISE = {
@@ -366,6 +366,8 @@ GEOMETRY = CROPS | {
     "BorderPad", "DivisiblePad", "Flip", "Orientation", "RandAxisFlip", "RandFlip", "RandRotate90",
     "Resize", "Rotate90", "SpatialPad",
 }  # fmt: skip
+# These leave every pixel where it is, whatever their parameters; or blank it.
+STILL = frozenset(_POINTWISE) | {"RandCoarseDropout", "RandShiftIntensity", "ShiftIntensity"}
 
 
 def _with_keys(parameters: str) -> str:
