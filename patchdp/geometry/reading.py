@@ -32,7 +32,7 @@ PaddingMode: TypeAlias = Literal["constant", "reflect", "symmetric", "edge", "ci
 PADDING_MODES = ("constant", "reflect", "symmetric", "edge", "circular")
 Interpolation: TypeAlias = Literal[
     "nearest", "nearest-exact", "bilinear", "bicubic", "lanczos", "area",
-    "bilinear-corners", "bicubic-corners",
+    "bilinear-corners", "bicubic-corners", "overlap",
 ]  # fmt: skip
 
 
@@ -69,6 +69,9 @@ class Reading:
         The names in `-corners` put the first and the last pixel's centre on those of the new axis
         (`align_corners=True` of PyTorch) and never widen their kernel.
 
+        `"overlap"` is no kernel: a shape with real coordinates, a box, is seen wherever it overlaps
+        a new pixel, or touches it, since rounding may move its edge.
+
         A pixel counts as read when its kernel weight is not zero. Where the library's floating
         point may move a zero weight off zero, the pixel counts as read too, and so does one on
         which a widened bicubic or lanczos kernel changes its sign.
@@ -86,7 +89,7 @@ class Reading:
         step = target // np.gcd(length, target)
         exact = step & (step - 1) == 0 and length * unit < 2**24
         # Single precision: coordinates are off by a few units in the last of 24 places.
-        doubt = 0 if exact else 1 + (length * unit >> 22)
+        doubt = 0 if exact and interpolation != "overlap" else 1 + (length * unit >> 22)
         j = np.arange(target, dtype=np.int64)
         if interpolation in {"nearest", "nearest-exact"}:
             source = 2 * j * length if interpolation == "nearest" else (2 * j + 1) * length
@@ -99,7 +102,7 @@ class Reading:
             high = -((-(centre + reach)) // unit)
             if (
                 exact
-                and interpolation != "area"
+                and interpolation not in {"area", "overlap"}
                 and not taps
                 and (not antialias or length < target)
             ):
@@ -233,7 +236,7 @@ def _between_corners(length: int, target: int, reach: int) -> Reading:
 def _reach(length: int, target: int, interpolation: Interpolation, antialias: bool) -> int:
     """Distance between centres at which the kernel weight is zero, in units of 1/(2 target)."""
     stretch = max(length, target) if antialias else target
-    if interpolation == "area":
+    if interpolation in {"area", "overlap"}:
         # A pixel is read as soon as it overlaps; enlarging by area is bilinear.
         return max(length + target, 2 * target)
     if interpolation == "lanczos":

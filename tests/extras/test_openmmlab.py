@@ -125,6 +125,9 @@ READ: list[tuple[str, Any, Any, Any, F]] = [
     # Heights of 2, 3, 4 with chances 1/4, 1/2, 1/4; widths of 3 and 4 with a half each.
     ("det", SHARES, (4, 4), PIXEL, (F(1, 4) * F(2, 3) + F(3, 4))),
     ("det", [T("Resize", scale=(16, 16)), DET], (16, 16), PIXEL, F(64, 81)),
+    # A box of two pixels touches up to three of half the size.
+    ("det", [T("Resize", scale=(16, 16)), {**DET, "crop_size": (4, 4)}], (32, 32), (2, 2),
+     F(6, 13) ** 2),
     ("det", [T("FixShapeResize", width=16, height=16), DET], (16, 16), PIXEL, F(64, 81)),
     ("det", [T("ResizeShortestEdge", scale=16), DET], (16, 16), PIXEL, F(64, 81)),
     ("det", [DET, T("Expand"), T("RandomShift"), T("Sharpness"), T("FixScaleResize", scale=8)],

@@ -33,6 +33,8 @@ from patchdp.geometry import (  # noqa: E402
 from patchdp.geometry.choice import ChoiceCrop  # noqa: E402
 from patchdp.interop.torchvision import UnsupportedTransform, plan_crop  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:The transform `ToTensor")
+
 Draws = npt.NDArray[np.int64]
 
 

@@ -51,7 +51,7 @@ _KERNELS: dict[str, dict[str, Any]] = {
 
 
 def _resize_to(chain: Chain, params: Params, resizing: Resizing) -> None:
-    """Resize image and labels; boxes and masks keep every pixel of theirs, as areas do."""
+    """Resize image and labels; boxes and masks are seen wherever they overlap a pixel."""
     params.flag("clip_object_border", True)  # labels of what the image shows, cut at its border
     backend = params.get("backend", "cv2")
     if backend not in _KERNELS:
@@ -67,7 +67,7 @@ def _resize_to(chain: Chain, params: Params, resizing: Resizing) -> None:
     if chain.carried & {FIELDS, SEGMENTATION, DEPTH}:
         found.append(kernels["nearest"])
     if chain.carried & {BOXES, MASKS, KEYPOINTS}:
-        found.append("area")
+        found.append("overlap")
     distinct = tuple(dict.fromkeys(found))
     chain.pipeline.resize(
         resizing,

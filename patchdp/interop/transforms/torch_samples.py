@@ -91,6 +91,8 @@ def carried(sample: Any) -> Carried:
     from torchvision import tv_tensors
 
     leaves = tree_leaves(sample)
+    if len(leaves) == 1 and leaves[0] is sample and not isinstance(sample, tv_tensors.TVTensor):
+        return Carried(False, None, sample, sample)  # the image alone, of whatever type
     images = (tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
     first = not any(isinstance(leaf, images) for leaf in leaves)
     image = None

@@ -81,7 +81,7 @@ class _Walker:
         name = type(transform).__name__
         known = catalogue.knows(transform)
         if known and library == "torchvision" and name in _CONTAINERS:
-            _check_container(transform)
+            catalogue.check(transform, name, "transforms p")
             _CONTAINERS[name](self, pipeline, transform)
             return
         before = pipeline._crop
@@ -176,18 +176,6 @@ _CONTAINERS: dict[str, Callable[[_Walker, Pipeline, Any], None]] = {
     "RandomChoice": _Walker._random_choice,
     "RandomOrder": _Walker._random_order,
 }
-
-
-def _check_container(transform: Any) -> None:
-    """Refuse a container of which more can be set than is read."""
-    known = {"self", "transforms", "p"}
-    unread = set(inspect.signature(type(transform).__init__).parameters) - known
-    own = {key for key in vars(transform) if callable(getattr(type(transform), key, None))}
-    own |= {key for key in ("_forward_hooks", "_forward_pre_hooks") if vars(transform).get(key)}
-    if unread or own:
-        raise UnsupportedTransform(
-            f"{type(transform).__name__} has {', '.join(sorted(unread | own))}, which is not read"
-        )
 
 
 def _is_list_of_modules(transform: Any) -> bool:

@@ -262,4 +262,5 @@ CATALOGUE = Catalogue(
     refused=_REFUSED,
     readers=_READERS,
     home=("torchvision.transforms", "torchvision.transforms.v2"),
+    neutral=("Transform",),
 )
