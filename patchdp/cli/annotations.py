@@ -92,7 +92,11 @@ def _plan_epsilons(
 @click.argument("path", metavar="FILE")
 @options("image", "crop", "padding", *TRAINING, "delta", "epsilon")
 @click.option(
-    "--format", "kind", type=click.Choice(FORMATS), help="Format of FILE, where it cannot be told."
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    metavar="NAME",
+    help=f"Format of FILE, where it cannot be told: {', '.join(FORMATS)}.",
 )
 @click.option(
     "--shapes",
