@@ -30,6 +30,7 @@ from patchdp.objects import (
     Annotations,
     Seen,
     SmallImages,
+    by_image,
     epsilons_at,
     object_probabilities,
     read_annotations,
@@ -92,7 +93,11 @@ def _plan_epsilons(
 @click.argument("path", metavar="FILE")
 @options("image", "crop", "padding", *TRAINING, "delta", "epsilon")
 @click.option(
-    "--format", "kind", type=click.Choice(FORMATS), help="Format of FILE, where it cannot be told."
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    metavar="NAME",
+    help=f"Format of FILE, where it cannot be told: {', '.join(FORMATS)}.",
 )
 @click.option(
     "--shapes",
@@ -125,6 +130,11 @@ def _plan_epsilons(
     help="Whether long YOLO lines are a box with more columns or a polygon; else their boxes hold "
     "both.",
 )
+@click.option(
+    "--group-by",
+    type=click.Choice(["image"]),
+    help="Protect all objects of one image together: how likely a crop shows any of them.",
+)
 @click.option("--strict", is_flag=True, help="End with status 2 if any object was left out.")
 @click.option("--only-failing", is_flag=True, help="List those only that exceed --epsilon.")
 @click.option("--worst", default=10, help="How many of the worst objects to show.", metavar="N")
@@ -141,6 +151,7 @@ def score_annotations(
     units: str | None,
     origin: str | None,
     columns: str | None,
+    group_by: str | None,
     strict: bool,
     only_failing: bool,
     worst: int,
@@ -170,11 +181,14 @@ def score_annotations(
     crop = _crop(settings, objects)
     seen = object_probabilities(objects, crop, shapes=shapes, small_images=small_images)
     _some(seen.objects)
+    if group_by is not None:
+        seen = by_image(seen, crop)
     epsilons, delta, target = _plan_epsilons(settings, seen)
     listed = np.ones(len(seen.objects), dtype=np.bool_)
     if only_failing and epsilons is not None and target is not None:
         listed = epsilons > target
     result = summary(seen, small_images, epsilons, delta, target)
+    result["group_by"] = group_by
     # By probability, which epsilon follows; ties in the order of the file.
     order = np.argsort(-seen.probabilities, kind="stable")
     result["worst"] = [row(seen, k, epsilons) for k in order[listed[order]][:worst].tolist()]

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 _PRINTED = 20
 _PUBLIC = (
     "Positions count as public: the guarantee hides what the pixels of an object show, not that "
-    "it is there, nor where. It holds for one object at a time."
+    "it is there, nor where. It holds for "
 )
 _SMALL = {
     "certain": "they count as seen for sure, p = 1. Where the training pads or skips such images "
@@ -117,7 +117,8 @@ def reasons(result: Mapping[str, Any]) -> str:
 
 def show(result: Mapping[str, Any]) -> None:
     """Print for people."""
-    click.echo(f"{result['objects']} objects in {result['images']} images ({result['format']})")
+    named = "images with objects" if result["group_by"] else "objects"
+    click.echo(f"{result['objects']} {named} in {result['images']} images ({result['format']})")
     if result["clipped"]:
         click.echo(f"{result['clipped']} reach beyond their image and were cut at its border")
     for remark, count in result["remarks"].items():
@@ -168,7 +169,10 @@ def show(result: Mapping[str, Any]) -> None:
     click.echo()
     if certified:
         output.paragraph(f"Every epsilon is certified, at delta {result['delta']:g}.")
-    output.paragraph(_PUBLIC)
+    together = result["group_by"] is not None
+    output.paragraph(
+        f"{_PUBLIC}{'all objects of one image' if together else 'one object'} at a time."
+    )
     if result["in_small_images"]:
         output.paragraph(
             f"Images smaller than the crop: {result['images_smaller_than_crop']}, objects in them: "

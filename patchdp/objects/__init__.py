@@ -29,12 +29,14 @@ The files, in the order in which an object passes through them:
 * `shapes` holds outlines and masks as sets of pixels.
 * `table` holds the objects as arrays: boxes of whole pixels, what was left out, what was doubtful.
 * `probabilities` counts the crops that show each object.
+* `groups` takes all objects of an image together.
 * `epsilons` certifies an epsilon for each probability.
 
 Data flows one way: geometry and plan know nothing of objects.
 """
 
 from patchdp.objects.epsilons import epsilons_at
+from patchdp.objects.groups import by_image
 from patchdp.objects.probabilities import (
     SMALL_IMAGES,
     Seen,
@@ -52,6 +54,7 @@ __all__ = [
     "Seen",
     "SmallImages",
     "box_probabilities",
+    "by_image",
     "epsilons_at",
     "object_probabilities",
     "read_annotations",

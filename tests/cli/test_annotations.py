@@ -175,6 +175,17 @@ def test_doubts_are_remarked_and_settled_by_options(shell, tmp_path: Path) -> No
     assert shell(*args, "--units", "pixels")[0] == 0
 
 
+def test_objects_of_an_image_together(shell, file: str) -> None:
+    single = json.loads(shell(file, "--crop", "32x32", "--json")[1])
+    status, out, _ = shell(file, "--crop", "32x32", "--group-by", "image", "--json")
+    result = json.loads(out)
+    assert (status, result["objects"], result["worst"][0]["id"]) == (0, 1, "all 4")
+    most = result["worst"][0]["inclusion_probability"]
+    assert single["inclusion_probability_max"] < most <= 1
+    out = " ".join(shell(file, "--crop", "32x32", "--group-by", "image")[1].split())
+    assert "It holds for all objects of one image at a time." in out
+
+
 def test_only_what_fails_is_listed(shell, file: str, tmp_path: Path) -> None:
     out = tmp_path / "objects.csv"
     args = [file, "--crop", "32x32", *RUN, "--out", str(out), "--only-failing", "--json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patchdp as pdp
-from patchdp.objects import Annotations, box_probabilities, object_probabilities, read_annotations
+from patchdp.objects import (
+    Annotations,
+    box_probabilities,
+    by_image,
+    object_probabilities,
+    read_annotations,
+)
+from patchdp.objects.groups import any_of
 
 
 @settings(deadline=None, max_examples=60)
@@ -131,3 +139,42 @@ def test_padding_counts_the_axis_that_fits(tmp_path: Path) -> None:
     assert found.probabilities.tolist() == [1 / 12, 1.0]
     assert found.small.tolist() == [True, False]
     assert object_probabilities(objects, crop).probabilities.tolist() == [1.0, 1.0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_any_of_several_boxes_by_counting_windows(data: st.DataObject) -> None:
+    image = (data.draw(st.integers(4, 9)), data.draw(st.integers(4, 9)))
+    size = (data.draw(st.integers(1, 11)), data.draw(st.integers(1, 4)))
+    crop = pdp.RandomCrop(size, padding=data.draw(st.integers(0, 3)), pad_if_needed=True)
+    boxes = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        start = [data.draw(st.integers(0, n - 1)) for n in image]
+        boxes.append(
+            [*start, *(data.draw(st.integers(s + 1, n)) for s, n in zip(start, image, strict=True))]
+        )
+    windows = list(
+        itertools.product(*(
+            [(o, o + law.length) for o in range(law.first, law.last + 1)]
+            for law in crop.windows(image)
+        ))
+    )  # fmt: skip
+    hits = sum(
+        any(t < e and b > s and x < f and y > g for s, g, e, f in boxes)
+        for (t, b), (x, y) in windows
+    )
+    assert any_of(image, crop, np.array(boxes)) == Fraction(hits, len(windows))
+
+
+def test_objects_of_one_image_together(tmp_path: Path) -> None:
+    text = CSV + "a.jpg,200,100,plate,150,60,190,90\n"
+    objects = read_annotations(written(tmp_path, "o.csv", text))
+    crop = pdp.RandomCrop((32, 32))
+    found = by_image(object_probabilities(objects, crop), crop)
+    # Twice at one place is once.
+    assert found.probabilities.tolist() == [pytest.approx(2000 / 11661, rel=1e-12), 1.0]
+    assert found.objects.ids == ("all 2", "all 1")
+    names = [found.objects.categories[k] for k in found.objects.category_index]
+    assert names == ["several", "face"]
+    crop = pdp.RandomCrop((60, 60))
+    assert by_image(object_probabilities(objects, crop), crop).probabilities[1] == 1

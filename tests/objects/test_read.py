@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,32 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str, content: s
         sizes = np.array(found.sizes).reshape(-1, 2)[found.image_index]
         assert (found.boxes[:, :2] >= 0).all() and (found.boxes[:, 2:] <= sizes).all()
         assert (found.boxes[:, :2] < found.boxes[:, 2:]).all()
+
+
+def test_large_files_are_never_held_as_objects(tmp_path: Path) -> None:
+    points = [300.5 + k for k in range(51)]
+    box = {"image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": points}
+    text = json.dumps({**COCO, "annotations": [{"id": k, **box} for k in range(2000)]})
+    mark = '<box label="a" xtl="1" ytl="2" xbr="9" ybr="9"/>'
+    image = '<image name="{}" width="30" height="20">' + 20 * mark + "</image>"
+    files = {
+        "c.json": text,
+        "v.xml": f"<annotations>{''.join(image.format(k) for k in range(100))}</annotations>",
+    }
+    tracemalloc.start()
+    try:
+        json.loads(text)
+        whole = tracemalloc.get_traced_memory()[1] - len(text)
+        for name, content in files.items():
+            (tmp_path / name).write_text(content)
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            assert len(read_annotations(tmp_path / name)) == 2000
+            # Beside the text and its bytes, the arrays: less than half of the parsed file.
+            peak = tracemalloc.get_traced_memory()[1] - before - 2 * len(content)
+            assert peak < whole / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_unreadable_path(tmp_path: Path) -> None:

@@ -104,21 +104,28 @@ class _Reader:
 
     def annotation(self, record: dict[str, Any], line: int) -> None:
         name = str(record.get("id", len(self.gathered.ids) + 1))
-        owner = f"{self.path}, line {line}: object {name}"
-        image = self.index.get(identity(record.get("image_id"), "image_id", owner))
+        key = record.get("image_id")
+        if type(key) is not int:
+            key = identity(key, "image_id", self.owner(name, line))
+        image = self.index.get(key)
         if image is None:
-            raise ValueError(f"{owner}: image {short(record['image_id'])} is not among the images")
+            raise ValueError(
+                f"{self.owner(name, line)}: image {short(key)} is not among the images"
+            )
         segments = record.get("segments_info")
         if segments is None:
             self.one(record, image, name, line)
             return
         if not isinstance(segments, list) or not all(isinstance(s, dict) for s in segments):
-            raise ValueError(f"{owner}: segments_info must be a list of objects")
+            raise ValueError(f"{self.owner(name, line)}: segments_info must be a list of objects")
         for segment in segments:
             self.one(segment, image, f"{segment.get('id', name)}", line)
 
+    def owner(self, name: str, line: int) -> str:
+        return f"{self.path}, line {line}: object {name}"
+
     def one(self, record: dict[str, Any], image: int, name: str, line: int) -> None:
-        owner = f"{self.path}, line {line}: object {name}"
+        owner = self.owner(name, line)
         shape, drawn = self.shape(record.get("segmentation"), record.get("bbox"), image, owner)
         edges, filled = _edges(record, drawn, owner)
         if drawn is not None and not (shape is not None and filled):

@@ -204,7 +204,10 @@ def _set_sizes(gathered: Gathered, table: _Table) -> None:
     for row in first.tolist():
         k = int(index[row])
         height, width = stated[row, 1:].tolist()
-        gathered.sizes[k] = image_size(height, width, table.owner(row))
+        try:
+            gathered.sizes[k] = image_size(height, width, "")
+        except ValueError:
+            image_size(height, width, table.owner(row))
 
 
 def _of_boxes(gathered: Gathered, table: _Table, stated: Floats) -> bool:
