@@ -88,9 +88,9 @@ MUTATIONS = (
     ),
     Mutation(
         "views clipped one by one and summed: sensitivity of a single view",
-        "plan.py",
-        'weight = self.views if self.views_clipped == "summed" else 1',
-        "weight = 1",
+        "step/application.py",
+        "weight = Fraction(views if summed else 1)",
+        "weight = Fraction(1)",
         (CAUGHT,),
     ),
     Mutation(

@@ -18,22 +18,19 @@ True
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from patchdp import _checks
 from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import (
-    CenterCrop,
     Crop,
     Inclusion,
     Patch,
     PatchUnion,
     RandomCrop,
-    WholeImage,
     inclusion,
 )
 from patchdp.geometry.patch import PrivatePatch
@@ -46,15 +43,12 @@ from patchdp.step import (
     Sampling,
     Shuffle,
     StepProfile,
-    images_per_person,
-    step_profile,
-    views_clipped_apart,
+    ViewsClipped,
+    application,
+    distance,
 )
 
 __all__ = ["Composition", "TrainingPlan"]
-
-# Half the largest float: the next float above it is finite too.
-_LARGEST_MU = 2.0**1023
 
 
 def _as_image(image: Any) -> tuple[Any, ...]:
@@ -107,7 +101,7 @@ class TrainingPlan(Guarantee):
     epochs: int | None = None
     images_per_person: int = 1
     views: int = 1
-    views_clipped: Literal["together", "summed", "averaged"] | None = None
+    views_clipped: ViewsClipped | None = None
     pixel_noise: PixelNoise | None = None
 
     def __post_init__(self) -> None:
@@ -161,18 +155,7 @@ class TrainingPlan(Guarantee):
             raise ValueError(
                 f"pixel_noise must be PixelNoise(...), got {_checks.shown(self.pixel_noise)}"
             )
-        # Copies and interpolation spread the patch over more pixels than it has.
-        crop = self.crop
-        plain = isinstance(crop, CenterCrop | WholeImage) or (
-            isinstance(crop, RandomCrop) and (crop.padding_mode == "constant" or crop.padding == 0)
-        )
-        if not plain:
-            raise ValueError(
-                "pixel_noise is proved for crops that neither resize nor copy pixels: RandomCrop "
-                f"with constant padding, CenterCrop or WholeImage; got {crop!r}"
-            )
-        if isinstance(self.patch, PatchUnion) or self.patch.count > 1:
-            raise ValueError(f"pixel_noise is proved for a single patch, got {self.patch!r}")
+        self.pixel_noise.check(self.crop, self.patch)
 
     @cached_property
     def inclusion(self) -> Inclusion:
@@ -218,38 +201,15 @@ class TrainingPlan(Guarantee):
     @cached_property
     def step(self) -> StepProfile:
         """The privacy profile of one application."""
-        # Views that are clipped on their own and summed weigh up to `views` clipping norms.
-        weight = self.views if self.views_clipped == "summed" else 1
-        apart = self.views_clipped in ("summed", "averaged")
-        if self.images_per_person == 1 and apart and self.sampling.probability == 1:
-            scale = 1 if self.views_clipped == "summed" else self.views
-            return views_clipped_apart(
-                inclusion=self._view_hit_probability,
-                mu=self._mu(Fraction(1, scale)),
-                views=self.views,
-            )
-        if self.images_per_person == 1:
-            return step_profile(
-                self.sampling,
-                inclusion_probability=self.hit_probability,
-                noise_multiplier=Fraction(self.noise_multiplier) / weight,
-            )
-        return images_per_person(
+        return application(
             self.sampling,
-            inclusion=self.hit_probability,
-            mu=self._mu(Fraction(weight)),
+            view_hit=self._view_hit_probability,
+            hit=self.hit_probability,
+            noise_multiplier=self.noise_multiplier,
+            views=self.views,
+            views_clipped=self.views_clipped,
             images=self.images_per_person,
         )
-
-    def _mu(self, weight: Fraction) -> float:
-        """`weight / noise_multiplier`, rounded up."""
-        quotient = weight / Fraction(self.noise_multiplier)
-        if quotient > _LARGEST_MU:
-            raise ValueError(
-                f"noise_multiplier {self.noise_multiplier!r} is too small to represent; "
-                "0 means no noise"
-            )
-        return math.nextafter(float(quotient), math.inf)
 
     @property
     def noiseless(self) -> bool:
@@ -285,7 +245,7 @@ class TrainingPlan(Guarantee):
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
             inclusion=self.hit_probability,
-            mu=self._mu(Fraction(1)),
+            mu=distance(self.noise_multiplier),
         )
         return ((step, self.applications),)
 
