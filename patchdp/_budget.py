@@ -11,6 +11,8 @@ may hold: ask for less
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["MOST_NUMBERS", "MOST_WORK", "STEP", "afford", "affordable"]
 
 # Numbers in one array: an image of 4096 x 4096. A few such arrays are held at a time, below 1 GB.
@@ -41,4 +43,4 @@ def afford(numbers: int, what: str, instead: str, *, work: int = 0) -> None:
 
 
 def _said(number: int) -> str:
-    return f"{number:,}" if number < 10**15 else f"about 10^{len(str(number)) - 1}"
+    return f"{number:,}" if number < 10**15 else f"about 10^{int(math.log10(number))}"

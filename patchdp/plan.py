@@ -190,7 +190,9 @@ class TrainingPlan(Guarantee):
         if self.pixel_noise is None or seen == 0:
             return seen
         assert not isinstance(self.patch, PatchUnion)  # refused on construction
-        pixels = int(self.patch.pixels(len(self.inclusion.worst_image)).sum())
+        axes = len(self.inclusion.worst_image)
+        box = isinstance(self.patch, Patch)
+        pixels = math.prod(self.patch.shape(axes)) if box else int(self.patch.pixels(axes).sum())
         return seen * Fraction(self.pixel_noise.visible(pixels=pixels))
 
     @property

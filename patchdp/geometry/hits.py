@@ -198,8 +198,17 @@ def _worst(image: Size, crop: Crop, patch: PrivatePatch) -> Inclusion:
     else:
         share, where = _worst_of_product(product, shape, corners)
         box = _found(crop.combine([share]), where, image)
+    if isinstance(patch, Patch):
+        return box
     # Too much to count for another shape: its bounding box is hit more often.
-    return box if isinstance(patch, Patch) else replace(box, attained=False)
+    most = box.probability
+    if isinstance(patch, PatchUnion):
+        # And so is one of its parts, in all.
+        parts = [_worst(image, crop, part).probability for part in patch.parts]
+        summed = sum((Fraction(part) for part in parts), Fraction(0))
+        exact = all(isinstance(part, Fraction) for part in parts)
+        most = min(most, summed if exact else round_up(summed))
+    return replace(box, probability=most, attained=False)
 
 
 def _worst_of_shape(
