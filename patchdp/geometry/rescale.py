@@ -173,7 +173,8 @@ class ResizedCrop(Crop):
         resizing: the new size, fixed or drawn.
         interpolation: `"nearest"` (pixel `floor(j * n / m)`), `"nearest-exact"` (the pixel under
             the centre), `"bilinear"`, `"bicubic"`, `"lanczos"`, `"area"`, or the first two kernels
-            between the corners' centres: `"bilinear-corners"`, `"bicubic-corners"`. Pixels whose
+            between the corners' centres: `"bilinear-corners"`, `"bicubic-corners"`; or
+            `"overlap"`, for shapes with real coordinates that touch a pixel. Pixels whose
             weight is 0 are not seen, unless rounding in single precision may make it something
             else. Several names stand for several arrays of one size (an image and its mask) that
             are resized each in its way and cropped by one window: what either reads is seen.
