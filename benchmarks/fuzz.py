@@ -69,10 +69,10 @@ def _names() -> dict[str, Any]:
     """What expressions may name."""
     from dp_accounting import dp_event
     from dp_accounting.pld.privacy_loss_distribution import from_randomized_response
+    from patchdp.annotated import box_probabilities, epsilons_at
 
     import patchdp as pdp
     from patchdp import geometry, step
-    from patchdp.annotated import box_probabilities, epsilons_at
     from patchdp.cli import main as shell_main
     from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent
 
