@@ -57,8 +57,6 @@ __all__ = ["Composition", "TrainingPlan"]
 
 # Half the largest float: the next float above it is finite too.
 _LARGEST_MU = 2.0**1023
-# Bits of a fraction that is still quick to add and to multiply.
-_LONGEST_FRACTION = 100_000
 
 
 def _as_image(image: Any) -> tuple[Any, ...]:
@@ -141,8 +139,8 @@ class TrainingPlan(Guarantee):
             )
         if self.applications > _checks.MOST:
             raise ValueError(
-                f"epochs {self.epochs} of this sampling are {self.applications} steps; "
-                "they may be at most 2**60"
+                f"epochs {self.epochs} of this sampling are {_checks.shown(self.applications)} "
+                "steps; they may be at most 2**60"
             )
         self._check_views()
         self._check_pixel_noise()
@@ -203,20 +201,7 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        one = self._view_hit_probability
-        if self._countable_views:
-            return 1 - (1 - one) ** self.views
-        each = _checks.round_up(one)
-        if each >= 1:
-            return Fraction(1)
-        # Each factor errs by a few units in the last place, and 1 - e^-x by no more than x.
-        some = -math.expm1(self.views * math.log1p(-each)) * (1 + 1e-14)
-        return Fraction(min(some, 1.0))
-
-    @property
-    def _countable_views(self) -> bool:
-        """Whether the fractions of all views together are short enough to be written down."""
-        return self.views * self._view_hit_probability.denominator.bit_length() <= _LONGEST_FRACTION
+        return 1 - (1 - self._view_hit_probability) ** self.views
 
     @property
     def _view_hit_probability(self) -> Fraction:
@@ -275,7 +260,7 @@ class TrainingPlan(Guarantee):
     @property
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
-        together = self.views_clipped in (None, "together") and self._countable_views
+        together = self.views == 1 or self.views_clipped == "together"
         return self.inclusion.attained and plain and together
 
     @property
