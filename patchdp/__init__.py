@@ -20,6 +20,7 @@ from patchdp.composition.amplify import amplify_one_step
 from patchdp.geometry import (
     AtMost,
     CenterCrop,
+    ChoiceCrop,
     Crop,
     Cutout,
     Disk,
@@ -57,6 +58,7 @@ __all__ = [
     "AtMost",
     "Bounds",
     "CenterCrop",
+    "ChoiceCrop",
     "Composition",
     "Crop",
     "Cutout",
