@@ -99,7 +99,11 @@ def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
     # What is below every float anyway need not be composed.
     near = logs > _LEAST_LOG
     if np.any(near):
-        logs[near] = np.minimum(logs[near], certify.log_delta_upper(phases, epsilon=epsilon[near]))
+        try:
+            sharp = certify.log_delta_upper(phases, epsilon=epsilon[near])
+        except GridTooLarge:  # a closed bound in its place
+            sharp = extremes.log_delta_upper(phases, epsilon[near])
+        logs[near] = np.minimum(logs[near], sharp)
     return logs
 
 
