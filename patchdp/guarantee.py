@@ -404,7 +404,7 @@ class Guarantee(ABC):
         if interval is None:
             masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
         else:
-            width = _checks.positive("interval", interval)
+            width = pld.grid_spacing(interval)
             total = sum(count for _, count in self.phases)
             tail = log_delta - math.log(total) - 12.0
             masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]
