@@ -17,6 +17,7 @@ from patchdp import interop
 from patchdp._version import __version__
 from patchdp.batch import epsilons
 from patchdp.composition.amplify import amplify_one_step
+from patchdp.design import Design, design
 from patchdp.geometry import (
     AtMost,
     CenterCrop,
@@ -45,6 +46,7 @@ from patchdp.geometry import (
     Views,
     WholeImage,
     best_crop,
+    diversity,
     inclusion,
     inclusion_map,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "Composition",
     "Crop",
     "Cutout",
+    "Design",
     "Disk",
     "FiveCrop",
     "FixedCrop",
@@ -94,6 +97,8 @@ __all__ = [
     "__version__",
     "amplify_one_step",
     "best_crop",
+    "design",
+    "diversity",
     "epsilons",
     "inclusion",
     "inclusion_map",

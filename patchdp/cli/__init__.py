@@ -12,6 +12,7 @@ from patchdp.cli import output
 from patchdp.cli.annotations import score_annotations
 from patchdp.cli.audit import audit
 from patchdp.cli.compare import compare
+from patchdp.cli.design import design
 from patchdp.cli.inclusion import inclusion
 from patchdp.cli.privacy import epsilon, noise, solve
 from patchdp.cli.report import report
@@ -29,7 +30,20 @@ def cli() -> None:
     """How private a patch of an image is when training on random crops."""
 
 
-for command in (inclusion, epsilon, noise, solve, compare, sweep, score_annotations, report, audit):
+COMMANDS = (
+    inclusion,
+    epsilon,
+    noise,
+    solve,
+    compare,
+    design,
+    sweep,
+    score_annotations,
+    report,
+    audit,
+)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 
