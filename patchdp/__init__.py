@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
         Views,
         WholeImage,
         best_crop,
+        diversity,
         inclusion,
         inclusion_map,
     )
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp.plan import Composition, TrainingPlan
     from patchdp.step import FixedSize, PixelNoise, Poisson, Shuffle
     from patchdp.sweeps import Grid, Sweep, epsilons, sweep
+    from patchdp.sweeps.design import Design, design
 
 __all__ = [
     "AtMost",
@@ -68,6 +70,7 @@ __all__ = [
     "Composition",
     "Crop",
     "Cutout",
+    "Design",
     "Disk",
     "FiveCrop",
     "FixedCrop",
@@ -100,6 +103,8 @@ __all__ = [
     "__version__",
     "amplify_one_step",
     "best_crop",
+    "design",
+    "diversity",
     "epsilons",
     "inclusion",
     "inclusion_map",
@@ -113,11 +118,12 @@ __all__ = [
 _ROOMS = {
     "patchdp.audit.one_run": "one_run_audit",
     "patchdp.composition.amplify": "amplify_one_step",
+    "patchdp.sweeps.design": "Design design",
     "patchdp.geometry": (
         "AtMost CenterCrop ChoiceCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
         "NestedCrop OneOf Patch PatchUnion RandomApply RandomCrop RandomErasing "
         "RandomResizedCrop RandomScale RandomSizeCrop Resize ResizedCrop TenCrop Views "
-        "WholeImage best_crop inclusion inclusion_map"
+        "WholeImage best_crop diversity inclusion inclusion_map"
     ),
     "patchdp.guarantee": "Bounds Profile",
     "patchdp.plan": "Composition TrainingPlan",

@@ -107,7 +107,7 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     OptimalStep: [{"scheme": "fixed", "rate": 0.5, "inclusion": 0.25, "mu": 0.5}],
 }
 # What the library makes and nobody gives it, and bases that cannot be made.
-RESULTS = {"Bounds", "Inclusion", "Profile", "Sweep", "Crop"}
+RESULTS = {"Bounds", "Design", "Diversity", "Inclusion", "Profile", "Sweep", "Crop"}
 
 run = functools.partial(pdp.TrainingPlan, **PLAN)
 QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -123,6 +123,18 @@ QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "best_crop": (
         functools.partial(pdp.best_crop, patch=pdp.Patch((2, 2))),
         {"image": (32, 16), "size": (8, 8), "jitter": "full"},
+    ),
+    "design": (
+        lambda **given: (
+            pdp.design(
+                pdp.TrainingPlan(**{**PLAN, "views": 1, "views_clipped": None}), **given
+            ).candidates
+        ),
+        {"min_crop": (24, 24), "max_crop": (32, 32), "delta": 0.125, "epsilon": 1.5, "room": 0.25},
+    ),
+    "diversity": (
+        lambda **given: dataclasses.astuple(pdp.diversity(**given)),
+        {"image": (32, 16), "crop": CROP},
     ),
     "one_run_audit": (
         pdp.one_run_audit,

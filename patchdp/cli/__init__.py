@@ -20,6 +20,7 @@ _COMMANDS = {
     "noise": "privacy:noise",
     "solve": "privacy:solve",
     "compare": "compare:compare",
+    "design": "design:design",
     "sweep": "sweep:sweep",
     "annotations": "annotations:score_annotations",
     "report": "report:report",

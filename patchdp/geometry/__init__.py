@@ -8,6 +8,7 @@ Fraction(66049, 200720)
 from patchdp.geometry.at_most import AtMost
 from patchdp.geometry.choice import ChoiceCrop
 from patchdp.geometry.crop import Crop, RandomCrop
+from patchdp.geometry.diversity import Diversity, diversity
 from patchdp.geometry.erase import Cutout, RandomErasing
 from patchdp.geometry.fixed import CenterCrop, FixedCrop, WholeImage
 from patchdp.geometry.grid import GridCrop, best_crop
@@ -26,6 +27,7 @@ __all__ = [
     "Crop",
     "Cutout",
     "Disk",
+    "Diversity",
     "FiveCrop",
     "FixedCrop",
     "GridCrop",
@@ -47,6 +49,7 @@ __all__ = [
     "Views",
     "WholeImage",
     "best_crop",
+    "diversity",
     "hit_probability",
     "inclusion",
     "inclusion_map",

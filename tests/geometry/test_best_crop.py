@@ -292,6 +292,13 @@ def test_tiles_that_touch_are_worse_than_the_uniform_crop_unless_they_are_shifte
     assert inclusion(image, shifted, patch).probability == Fraction(38, 145) < uniform
 
 
+def test_the_window_of_mmsegmentation_is_seen_whole_or_a_quarter() -> None:
+    image, patch = (1024, 2048), Patch((10, 10))
+    assert inclusion(image, RandomCrop((512, 1024)), patch).probability == 1
+    best = best_crop(image, (507, 1019), patch=patch)
+    assert inclusion(image, best, patch).probability == Fraction(1, 4)
+
+
 def test_jitter_room_and_number_of_windows_on_cityscapes() -> None:
     image, patch = (1024, 2048), Patch((10, 10))
     rooms = {
