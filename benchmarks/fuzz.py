@@ -69,12 +69,12 @@ def _names() -> dict[str, Any]:
     """What expressions may name."""
     from dp_accounting import dp_event
     from dp_accounting.pld.privacy_loss_distribution import from_randomized_response
-    from patchdp.annotated import box_probabilities, epsilons_at
 
     import patchdp as pdp
     from patchdp import geometry, step
     from patchdp.cli import main as shell_main
     from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent
+    from patchdp.objects import box_probabilities, epsilons_at
 
     def accountant(crop: Any, rate: Any, noise: Any, count: Any, delta: Any) -> float:
         leaf = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(noise))

@@ -172,9 +172,9 @@ MUTATIONS = (
     ),
     Mutation(
         "one person in several images: hypergeometric replaced by binomial",
-        "step/group.py",
-        "share = Fraction(comb(images, drawn) * comb(size - images, batch - drawn), ways)",
-        "share = _binomial(images, Fraction(batch, size))[drawn]",
+        "step/hit_counts.py",
+        "for drawn, share in enumerate(shares(images, batch, size), start=least):",
+        "for drawn, share in enumerate(binomial(images, Fraction(batch, size))):",
         (CAUGHT,),
     ),
     Mutation(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp.geometry import (
         AtMost,
         CenterCrop,
+        ChoiceCrop,
         Crop,
         Cutout,
         Disk,
@@ -63,6 +64,7 @@ __all__ = [
     "AtMost",
     "Bounds",
     "CenterCrop",
+    "ChoiceCrop",
     "Composition",
     "Crop",
     "Cutout",
@@ -112,7 +114,7 @@ _ROOMS = {
     "patchdp.audit.one_run": "one_run_audit",
     "patchdp.composition.amplify": "amplify_one_step",
     "patchdp.geometry": (
-        "AtMost CenterCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
+        "AtMost CenterCrop ChoiceCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
         "NestedCrop OneOf Patch PatchUnion RandomApply RandomCrop RandomErasing "
         "RandomResizedCrop RandomScale RandomSizeCrop Resize ResizedCrop TenCrop Views "
         "WholeImage best_crop inclusion inclusion_map"

@@ -44,10 +44,8 @@ from patchdp.step import (
     Sampling,
     Shuffle,
     StepProfile,
-    ViewsClipped,
-    application,
-    distance,
 )
+from patchdp.step.application import ViewsClipped, application, distance
 
 __all__ = ["Composition", "TrainingPlan"]
 

@@ -20,7 +20,7 @@ MODULES = {
 }
 # From the foundations up: a room may import from itself and from those before it.
 FLOORS = (
-    ("_checks", "_version"),
+    ("_budget", "_checks", "_version"),
     ("geometry",),
     ("step",),
     ("composition",),

@@ -63,6 +63,7 @@ def _with_rounding(masses: LossMasses, steps: int) -> LossMasses:
     """The same masses, with what the composition's FFT may lose added at infinity."""
     if steps == 1:
         return masses
+    google.check_size(masses, steps)
     bound = google.rounding_bound(masses, steps, google.composed_size(masses, steps))
     kept = math.exp(steps * math.log1p(-math.exp(masses.log_infinity))) - 1.01 * bound
     if kept <= 0:

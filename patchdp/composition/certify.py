@@ -184,6 +184,8 @@ class _Layer:
 
     @property
     def points(self) -> float:
+        if self.interval == 0:
+            raise tilted.GridTooLarge("no grid is fine enough for this tolerance")
         return self.top / self.interval
 
 

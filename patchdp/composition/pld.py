@@ -19,9 +19,9 @@ from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from scipy import fft
 
 from patchdp.composition.masses import LossMasses
-from patchdp.composition.tilted import fft_unit
+from patchdp.composition.tilted import MAX_POINTS, GridTooLarge, fft_unit
 
-__all__ = ["TAIL", "composed_size", "privacy_loss_distribution", "rounding_bound"]
+__all__ = ["TAIL", "check_size", "composed_size", "privacy_loss_distribution", "rounding_bound"]
 
 # Mass that Google's composition may cut off and send to infinity.
 TAIL = 1e-15
@@ -52,12 +52,23 @@ def privacy_loss_distribution(phases: Sequence[tuple[LossMasses, int]]) -> Priva
     """
     total: PrivacyLossDistribution | None = None
     for masses, count in phases:
+        check_size(masses, count)
         one = PrivacyLossDistribution(_pmf(masses))
         run = one.self_compose(count, TAIL) if count > 1 else one
         total = run if total is None else total.compose(run, TAIL)
     if total is None:
         raise ValueError("a composition needs at least one phase")
     return total
+
+
+def check_size(masses: LossMasses, count: int) -> None:
+    """Refuse a composition that would need more grid points than fit the memory cap."""
+    points = composed_size(masses, count) if count > 1 else masses.size
+    if points > MAX_POINTS:
+        raise GridTooLarge(
+            f"a distribution of {count} steps needs {points} grid points, at most {MAX_POINTS} are "
+            "allowed; take fewer steps or a larger interval"
+        )
 
 
 def composed_size(masses: LossMasses, count: int) -> int:

@@ -52,7 +52,8 @@ def saddle_for_epsilon(plans: Sequence[Plan], epsilon: Array, side: Side) -> Sad
         bend = np.square(t) * k2 + 1 + np.square(t / (1 + t))
         reached = k - t * epsilon - np.log1p(t) - 0.5 * np.log(2 * np.pi * bend)
         # Positions too rare to matter for the least delta spoil the line where there are any.
-        least = float(np.min(reached)) - 0.5
+        # The estimate of log delta may be above 0; log delta is not.
+        least = min(float(np.min(reached)), 0.0) - 0.5
         if abs(least - level[0]) < 2.0 + 0.02 * abs(least):
             break
         level = np.array([least])

@@ -6,6 +6,7 @@ Fraction(66049, 200720)
 """
 
 from patchdp.geometry.at_most import AtMost
+from patchdp.geometry.choice import ChoiceCrop
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.erase import Cutout, RandomErasing
 from patchdp.geometry.fixed import CenterCrop, FixedCrop, WholeImage
@@ -21,6 +22,7 @@ from patchdp.geometry.views import FiveCrop, RandomApply, TenCrop, Views
 __all__ = [
     "AtMost",
     "CenterCrop",
+    "ChoiceCrop",
     "Crop",
     "Cutout",
     "Disk",

@@ -13,10 +13,11 @@ Fraction(1, 9)
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from patchdp._checks import shown
+from patchdp._checks import shown, whole
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.patch import Patch
@@ -38,8 +39,9 @@ class GridCrop(Crop):
     Along each axis on its own a tile starts at `j + k stride`, `k` uniform on the tiles that fit
     whatever `j` is, `j` uniform on 0, ..., `jitter`. Where the stride is `size + patch - 1`, tiles
     stand so far apart that a patch touches one at most, and no other law of a window shows it
-    less: see `best_crop`. Tiles that touch each other (a stride of `size`) let a patch lie on four
-    of them, which is mostly worse than a `RandomCrop`.
+    less: see `best_crop`. A patch may lie on four tiles that touch each other (a stride of `size`);
+    where the grid is not shifted, that is mostly worse than a `RandomCrop`. With a stride of 1 and
+    no jitter the window is uniform along that axis.
 
     Args:
         size: pixels of a tile along each axis.
@@ -126,6 +128,7 @@ def best_crop(
     *,
     patch: Patch,
     jitter: Size | Literal["full"] | None = "full",
+    axes: Iterable[int] | None = None,
 ) -> GridCrop:
     """The law of a window inside the image that shows a patch, wherever it lies, least often.
 
@@ -146,7 +149,10 @@ def best_crop(
         image: pixels along each axis, or a list of such sizes; the law is the best for each.
         size: pixels of the window along each axis.
         patch: any box of at most this size, anywhere in the image.
-        jitter: as for `GridCrop`; it costs nothing up to the room that the last tile leaves.
+        jitter: as for `GridCrop`; it costs nothing up to the room that the last tile leaves, and
+            with all of it no other best law has as many windows, or a larger entropy.
+        axes: along which the law is to be the best; along the others the window is uniform, as a
+            `RandomCrop` is. All where not given.
 
     Returns:
         A `GridCrop`, which reaches the optimum.
@@ -155,7 +161,7 @@ def best_crop(
         ValueError: a window or a patch that does not fit an image, a patch that is placed, or a
             jitter that would cost a tile.
 
-    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 36).
+    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 37, Theorem 38).
     """
     if not isinstance(patch, Patch) or patch.at is not None or patch.within is not None:
         raise ValueError(
@@ -163,7 +169,11 @@ def best_crop(
         )
     window = as_size("crop", size)
     same_axes(window, patch.size)
-    stride = tuple(h + w - 1 for h, w in zip(window, patch.size, strict=True))
+    best_on = _as_axes(axes, len(window))
+    stride = tuple(
+        h + w - 1 if k in best_on else 1
+        for k, (h, w) in enumerate(zip(window, patch.size, strict=True))
+    )
     best = GridCrop(window, stride=stride, jitter=jitter)
     free = GridCrop(window, stride=stride, jitter="full")
     for length in as_images(image):
@@ -178,3 +188,14 @@ def best_crop(
                 f"it may be at most {spelled(free.jitters(length))}"
             )
     return best
+
+
+def _as_axes(axes: Iterable[int] | None, number: int) -> set[int]:
+    if axes is None:
+        return set(range(number))
+    if isinstance(axes, str) or not isinstance(axes, Iterable):
+        raise ValueError(f"axes must be numbers of axes, as (0, 1), got {axes!r}")
+    found = {whole("axes", axis, least=0) for axis in axes}
+    if not found or max(found) >= number:
+        raise ValueError(f"axes must be among 0, ..., {number - 1}, got {sorted(found)}")
+    return found

@@ -23,6 +23,9 @@ from patchdp.geometry.windows import AxisWindows
 
 __all__ = ["RandomResizedCrop"]
 
+# No window of an image has such an aspect or share of its area.
+_FAR = 1e18
+
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Crop):
@@ -113,6 +116,8 @@ def as_range(name: str, value: object) -> tuple[float, float]:
     low, high = (positive(name, end) for end in ends)
     if low > high:
         raise ValueError(f"{name} must be a pair (smallest, largest), got {shown(value)}")
+    if low < 1 / _FAR or high > _FAR:
+        raise ValueError(f"{name} must lie between 1e-18 and 1e18, got {shown(value)}")
     return low, high
 
 

@@ -1,6 +1,5 @@
 """ONE STEP: the privacy profile of one DP-SGD step."""
 
-from patchdp.step.application import ViewsClipped, application, distance
 from patchdp.step.group import images_per_person, views_clipped_apart
 from patchdp.step.mixture import MixturePair
 from patchdp.step.pixel_noise import PixelNoise
@@ -15,9 +14,6 @@ __all__ = [
     "Sampling",
     "Shuffle",
     "StepProfile",
-    "ViewsClipped",
-    "application",
-    "distance",
     "fixed_size_pair",
     "images_per_person",
     "poisson_pair",

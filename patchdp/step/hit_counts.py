@@ -124,7 +124,7 @@ def lumped(law: list[Fraction], most: int) -> dict[int, Fraction]:
     """At most `most` numbers of hits above 0 with their probabilities, moved up where too many.
 
     >>> lumped([Fraction(1, 4)] * 4, 2)
-    {2: Fraction(1, 2), 3: Fraction(1, 4)}
+    {1: Fraction(1, 4), 3: Fraction(1, 2)}
 
     Profiles grow with the number of hits, so moving probability up is an upper bound.
     """
@@ -134,7 +134,7 @@ def lumped(law: list[Fraction], most: int) -> dict[int, Fraction]:
     last = max(hits)
     cut = _NEGLIGIBLE * total(hits.values())
     kept = [j for j, chance in hits.items() if chance > cut]
-    width = -(-(kept[-1] - kept[0] + 1) // (most - 1))
+    width = -(-(kept[-1] - kept[0] + 1) // (most - (kept[-1] < last)))
     found: dict[int, Fraction] = {}
     for j, chance in hits.items():
         # The next step of that width, counted from the last number that matters.

@@ -192,7 +192,8 @@ def test_only_what_fails_is_listed(shell, file: str, tmp_path: Path) -> None:
     status, text, _ = shell(*args, "--epsilon", "0.5")
     result = json.loads(text)
     assert status == 0
-    failing = [float(row["epsilon"]) for row in csv.DictReader(out.open())]
+    rows = csv.DictReader(out.read_text().splitlines())
+    failing = [float(row["epsilon"]) for row in rows]
     assert len(failing) == len(result["worst"]) == 4 - result["meets_epsilon"] > 0
     assert min(failing) > 0.5
     status, text, _ = shell(*args, "--epsilon", "100")
