@@ -43,7 +43,7 @@ __all__ = ["examine", "main"]
 SECONDS, GIB = 5.0, 1 << 30
 MEMORY = 2 * GIB
 # Of the time, on questions that compose; the rest on plans and on counting windows.
-_COSTLY = 0.4
+_COSTLY = 0.25
 # No longer than this is waited for a process that does not come back.
 _LOST = 120.0
 KINDS = ("traceback", "message", "warning", "nan", "foreign", "budget")

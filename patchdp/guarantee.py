@@ -101,7 +101,11 @@ def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
     # What is below every float anyway need not be composed.
     near = logs > _LEAST_LOG
     if np.any(near):
-        logs[near] = np.minimum(logs[near], certify.log_delta_upper(phases, epsilon=epsilon[near]))
+        try:
+            sharp = certify.log_delta_upper(phases, epsilon=epsilon[near])
+        except GridTooLarge:  # a closed bound in its place
+            sharp = extremes.log_delta_upper(phases, epsilon[near])
+        logs[near] = np.minimum(logs[near], sharp)
     return logs
 
 
@@ -402,7 +406,7 @@ class Guarantee(ABC):
         if interval is None:
             masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
         else:
-            width = _checks.positive("interval", interval)
+            width = pld.grid_spacing(interval)
             total = sum(count for _, count in self.phases)
             tail = log_delta - math.log(total) - 12.0
             masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]

@@ -274,7 +274,6 @@ def test_every_field_is_given_a_value() -> None:
 
 
 def test_every_crop_and_resizing_is_walked() -> None:
-    """Those that only adapters make are made by them from numbers that passed another door."""
     bases = (pdp.Crop, importlib.import_module("patchdp.geometry.rescale").Resizing)
     list(modules())
     walked = {kind for kind in CLASSES if isinstance(kind, type)}

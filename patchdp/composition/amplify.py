@@ -120,6 +120,6 @@ def amplify_one_step(
     p = _checks.probability("inclusion_probability", inclusion_probability)
     count = _checks.count("steps", steps)
     atoms, own = atoms_of(pld)
-    width = own if interval is None else _checks.positive("interval", interval)
+    width = own if interval is None else google.grid_spacing(interval)
     masses = atoms.amplify(p).on_grid(width)
     return google.privacy_loss_distribution([(_with_rounding(masses, count), count)])

@@ -18,14 +18,24 @@ from dp_accounting.pld import common, pld_pmf
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from scipy import fft
 
+from patchdp import _checks
 from patchdp.composition.masses import LossMasses
 from patchdp.composition.tilted import MAX_POINTS, GridTooLarge, fft_unit
 
-__all__ = ["TAIL", "check_size", "composed_size", "privacy_loss_distribution", "rounding_bound"]
+__all__ = [
+    "TAIL",
+    "check_size",
+    "composed_size",
+    "grid_spacing",
+    "privacy_loss_distribution",
+    "rounding_bound",
+]
 
 # Mass that Google's composition may cut off and send to infinity.
 TAIL = 1e-15
 _UNIT = 2.0**-53
+# Exponentials of a loss stay floats.
+_COARSEST = 500.0
 
 
 def _pmf(masses: LossMasses) -> pld_pmf.DensePLDPmf:
@@ -59,6 +69,14 @@ def privacy_loss_distribution(phases: Sequence[tuple[LossMasses, int]]) -> Priva
     if total is None:
         raise ValueError("a composition needs at least one phase")
     return total
+
+
+def grid_spacing(interval: object) -> float:
+    """The spacing of a grid of losses, as it is given."""
+    width = _checks.positive("interval", interval)
+    if width > _COARSEST:
+        raise ValueError(f"interval must be at most {_COARSEST:g}, got {_checks.shown(interval)}")
+    return width
 
 
 def check_size(masses: LossMasses, count: int) -> None:

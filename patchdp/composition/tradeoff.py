@@ -144,6 +144,9 @@ def attack_success(delta: Delta, prior: npt.ArrayLike) -> Array:
         odds = np.where(rare > 0, np.log1p(-rare) - np.log(rare), 0.0)
     # A smaller epsilon only raises delta.
     odds = np.maximum(odds * (1 - 4 * _UNIT), 0.0)
-    success = (1 - rare) + rare * delta(odds) * (1 + 4 * _UNIT)
-    success = np.where(rare > 0, success + 2 * _UNIT * (success < 1), 1.0)
+    success = np.ones(rare.shape)
+    unsure = rare > 0
+    if unsure.any():
+        some = (1 - rare[unsure]) + rare[unsure] * delta(odds[unsure]) * (1 + 4 * _UNIT)
+        success[unsure] = some + 2 * _UNIT * (some < 1)
     return np.minimum(success, 1.0).reshape(priors.shape)

@@ -69,7 +69,7 @@ class StepProfile:
 
     def delta(self, epsilon: npt.ArrayLike) -> Array:
         """The smallest `delta` proved for one step at `epsilon` (any real number)."""
-        return np.exp(self.log_delta(epsilon))
+        return np.exp(self.log_delta(_checks.floats("epsilon", epsilon, "finite numbers")))
 
 
 def fixed_size_pair(*, rate: float | Fraction, mu: float) -> MixturePair:
