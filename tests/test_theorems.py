@@ -1,4 +1,4 @@
-"""Attacks on the theorems of docs/theory.md: brute force and random adversaries against each."""
+"""Attacks on the theorems of docs/theory: brute force and random adversaries against each."""
 
 from __future__ import annotations
 
@@ -190,6 +190,19 @@ def test_resizing_reads_every_pixel_with_weight() -> None:
             weight = np.maximum(0.0, 1 - np.abs(k + 0.5 - centres) / scale)
             touched = weight > 1e-12
             assert np.all(~touched | ((reading.low <= k) & (k < reading.high)))
+
+
+def test_advanced_joint_convexity_is_an_identity() -> None:
+    """Lemma 0: both sides on random discrete laws."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        common, first, second = rng.dirichlet(np.full(6, 0.4), 3)
+        w, a = rng.uniform(0.01, 1.0), 1 + rng.exponential(2.0) * rng.integers(0, 2)
+        p, q = (1 - w) * common + w * first, (1 - w) * common + w * second
+        larger = 1 + (a - 1) / w
+        against = (1 - a / larger) * common + a / larger * second
+        left, right = np.maximum(p - a * q, 0.0), np.maximum(first - larger * against, 0.0)
+        assert left.sum() == pytest.approx(w * right.sum(), rel=1e-9, abs=1e-12)
 
 
 def test_symmetric_extension_is_a_profile() -> None:

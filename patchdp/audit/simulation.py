@@ -311,7 +311,7 @@ def audit(
       ValueError: The plan's worst case is not a real execution, or an argument is out of range.
 
     Source: arXiv:2101.04535 (lower bounds by Clopper-Pearson); the worst case is
-    `docs/theory.md`, "Tightness and lower bounds".
+    `docs/theory/sampling.md`, "Tightness and lower bounds".
     """
     runs = _checks.whole("runs", runs, least=100)
     seed = _checks.whole("seed", seed, least=0)

@@ -115,7 +115,7 @@ def amplify_one_step(
       ValueError: `pld` is not symmetric, not pessimistic or not a privacy loss distribution, or
         another argument is out of its range.
 
-    Source: `docs/theory.md`, "Crop amplification"; joint convexity from arXiv:1807.01647.
+    Source: `docs/theory/one_step.md`, "Crop amplification"; joint convexity from arXiv:1807.01647.
     """
     p = _checks.probability("inclusion_probability", inclusion_probability)
     count = _checks.count("steps", steps)

@@ -75,7 +75,7 @@ class LossAtoms:
 
         Rounded up: losses and masses are at least the true ones.
 
-        Source: `docs/theory.md`, "Crop amplification".
+        Source: `docs/theory/one_step.md`, "Crop amplification".
         """
         if inclusion == 1:
             return self

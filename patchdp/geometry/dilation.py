@@ -3,7 +3,7 @@
 A window of length `c` that starts at `o` contains a pixel of `M + t` exactly when `o - t` lies in
 the Minkowski sum of `M` with `{-(c-1), ..., 0}` on every axis. That set is computed once; the
 number of its points in `{first - t, ..., last - t}` is a box sum, for all `t` together.
-Source: `docs/theory.md`, "Geometry" (Theorem 4).
+Source: `docs/theory/geometry.md`, "Arbitrary pixel sets" (Theorem 4).
 """
 
 from __future__ import annotations

@@ -132,8 +132,8 @@ class RandomErasing(Crop):
     Raises:
         ValueError: another crop, a probability outside (0, 1], pairs that are not ordered.
 
-    Source: `torchvision.transforms.RandomErasing`; see the section on crop distributions of
-    docs/theory.md.
+    Source: `torchvision.transforms.RandomErasing`; see `docs/theory/geometry.md`,
+    "Crop distributions".
     """
 
     crop: RandomCrop

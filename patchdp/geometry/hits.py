@@ -85,7 +85,7 @@ worst_image=(640, 480), attained=True)
         ValueError: numbers of axes that differ, a patch or a crop that does not fit the image.
 
     Source: counting as in arXiv:2603.24695, here per axis and at every position; see
-    `docs/theory.md`, "Geometry" (Theorem 1, Theorem 2, Theorem 3).
+    `docs/theory/geometry.md`, "Counting windows" (Theorem 1, Theorem 2, Theorem 3).
     """
     sizes = as_images(image)
     _check_crop(crop)

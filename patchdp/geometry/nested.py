@@ -36,7 +36,7 @@ class NestedCrop(Crop):
         ValueError: crops that are not crops, an outer one of which only a bound is known; on use,
             crops that are not such windows, an outer one that exceeds the image.
 
-    Source: `docs/theory.md`, "Crop distributions" (nested crops).
+    Source: `docs/theory/geometry.md`, "Nested crops".
     """
 
     outer: Crop

@@ -3,7 +3,7 @@
 Padding by copies (reflect, symmetric, edge, circular) and resizing before the crop both mean that
 a coordinate of the axis that is cropped reads some pixels of the image, not the one of the same
 number. A crop hits a patch when one of its coordinates reads one of the patch's pixels.
-Source: `docs/theory.md`, "Crop distributions" (Theorem 6).
+Source: `docs/theory/geometry.md`, "Padding by copies, resizing before the crop" (Theorem 6).
 
 >>> import numpy as np
 >>> from patchdp.geometry.reading import ReadWindows, Reading

@@ -6,7 +6,7 @@ variables from `(A, log R)` to `(H, W)` has the constant Jacobian 2: **the side 
 rounding are uniform** on the region `A0 <= H W <= A1`, `r0 <= W / H <= r1`. So the probability of
 a rounded pair `(h, w)` is the share of that region inside a unit square, bounded by straight lines
 and hyperbolas, and for most pairs the square lies inside and the share is one constant.
-Source: `docs/theory.md`, "Crop distributions" (Theorem 5).
+Source: `docs/theory/geometry.md`, "Crop distributions" (Theorem 5).
 
 >>> import numpy as np
 >>> from patchdp.geometry.rounded_sides import rounded_sides

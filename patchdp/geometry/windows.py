@@ -120,7 +120,7 @@ class AxisWindows(Windows):
         first: smallest first pixel of a window.
         last: largest first pixel of a window.
 
-    Source: `docs/theory.md`, "Geometry" (Theorem 1).
+    Source: `docs/theory/geometry.md`, "Counting windows" (Theorem 1).
     """
 
     length: int

@@ -2,7 +2,7 @@
 
 Read as dictionaries: mmdetection itself is not needed. What is private in an image with boxes is a
 patch that covers the objects' boxes, rounded outwards; the boxes that a crop does not see are
-removed by mmdetection's `RandomCrop` (`docs/theory.md`, "Labels behind a crop").
+removed by mmdetection's `RandomCrop` (`docs/theory/geometry.md`, "Labels behind a crop").
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def plan_crop(
     Version 2 transforms whole samples. `sample` is one of them, as the transform is given it, an
     item of the data set say: what it holds beside the image, and version 2 does not crop with it,
     is refused. Boxes are counted where `SanitizeBoundingBoxes` stands behind the crop, for a patch
-    that covers the boxes of the private objects (`docs/theory.md`, "Labels behind a crop").
-    Without `sample` the transform is taken to act on one image, and masks that are `Mask`s.
+    that covers the boxes of the private objects (`docs/theory/geometry.md`, "Labels behind a
+    crop"). Without `sample` the transform is taken to act on one image, and masks that are `Mask`s.
 
     Args:
       transform: A transform, a `Compose`, a sequence of transforms; or a mapping from names to

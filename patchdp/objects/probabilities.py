@@ -59,7 +59,8 @@ def box_probabilities(
       ValueError: Shapes that do not match, a box that leaves its image, or an image that the
         crop does not fit.
 
-    Source: counting as in arXiv:2603.24695, at given places; see docs/theory.md.
+    Source: counting as in arXiv:2603.24695, at given places; see
+    `docs/theory/geometry.md`, "Counting windows".
     """
     sizes = [as_size("image", size) for size in as_tuple(images) or ()]
     table = integers("boxes", boxes, "whole numbers of shape (n, 4)")

@@ -53,7 +53,7 @@ def application(
       ValueError: The noise is too small to represent, or the scheme has no bound for so many
         images.
 
-    Source: `docs/theory.md`, "Several views" and "One person in several images".
+    Source: `docs/theory/several.md`, "Several views" and "One person in several images".
     """
     # Views that are clipped on their own and summed weigh up to `views` clipping norms.
     summed = views_clipped == "summed"

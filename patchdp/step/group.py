@@ -3,7 +3,7 @@
 Both change several clipped gradients at once. Let `J` be how many, `eta = Pr(J >= 1)`.
 Conditioning on `J` gives `delta(log(1 + eta (e^eps - 1))) = sum_J Pr(J) H_J(eps)` for `eps >= 0`,
 `H_J` the profile of `J` changed contributions: a mixture of amplified pairs, one part per `J`.
-Source: `docs/theory.md`, "One person in several images" and "Several views".
+Source: `docs/theory/several.md`, "One person in several images" and "Several views".
 
 >>> from fractions import Fraction
 >>> from patchdp.step import Poisson, step_profile

@@ -4,7 +4,7 @@ Few trials give exact fractions. With many, every operation of a recurrence roun
 binary digits, and every entry to a whole multiple of `2^-_PLACES`, so that what comes out is never
 below the probability; each of at most `4 n` roundings on the way to an entry of a law of `n` trials
 adds a relative `2^(1 - _BITS)`.
-Source: `docs/theory.md`, "One person in several images" (rounding of the number of hits).
+Source: `docs/theory/several.md`, "One person in several images" (the law of the number of hits).
 
 >>> from patchdp.step.hit_counts import binomial
 >>> binomial(2, Fraction(1, 3))

@@ -30,7 +30,7 @@ class PixelNoise:
       value_range: Largest change of one value where the noise is added (after `Normalize` the
         original range over its standard deviation).
 
-    Source: `docs/theory.md`, "Pixel noise".
+    Source: `docs/theory/one_step.md`, "Pixel noise".
     """
 
     std: float

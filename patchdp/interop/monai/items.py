@@ -3,7 +3,7 @@
 Arrays are followed by their *history*: the transforms that act on them, in order. Two arrays
 cropped by the same transforms show the same window; arrays whose crops have no draw in common show
 independent ones, and the item is exposed by either.
-Source: `docs/theory.md`, "Crop distributions" (several arrays of one item).
+Source: `docs/theory/geometry.md`, "Several arrays of one item".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 mmsegmentation writes the size of a crop as `(height, width)` and mmcv's `CenterCrop` as `(width,
 height)`. mmdetection's `RandomCrop` had `(height, width)` in version 2 and has `(width, height)` in
 version 3. It removes the boxes that it does not see.
-Source: `docs/theory.md`, "Labels behind a crop".
+Source: `docs/theory/geometry.md`, "Labels behind a crop".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A transform of version 2 acts on the whole sample: images, videos, masks and boxes are moved by one
 draw. Of tensors that are only tensors it moves the first, and that only where there is no image;
 arrays and all other tensors pass it by. What passes it by is seen whole.
-Source: `docs/theory.md`, "Labels behind a crop".
+Source: `docs/theory/geometry.md`, "Labels behind a crop".
 """
 
 from __future__ import annotations
