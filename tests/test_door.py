@@ -157,7 +157,7 @@ QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "views_clipped_apart": (step.views_clipped_apart, {"inclusion": 0.25, "mu": 0.5, "views": 2}),
     "plan.epsilon": (lambda **given: run().epsilon(**given), {"delta": 0.125, "tolerance": 0.5}),
     "plan.epsilon_bounds": (lambda **given: run().epsilon_bounds(**given), {"delta": 0.125}),
-    "plan.delta": (lambda **given: run().delta(**given), {"epsilon": 0.5, "method": "exact"}),
+    "plan.delta": (lambda **given: run().delta(**given), {"epsilon": 0.5}),
     "plan.tradeoff": (lambda **given: run().tradeoff(**given), {"alpha": 0.25}),
     "plan.attack_success": (lambda **given: run().attack_success(**given), {"prior": 0.25}),
     "plan.profile": (lambda **given: run().profile(**given), {"epsilon": (0.5, 2.0)}),
