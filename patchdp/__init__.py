@@ -23,7 +23,6 @@ from patchdp._version import __version__
 if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp import interop
     from patchdp.audit.one_run import one_run_audit
-    from patchdp.composition.amplify import amplify_one_step
     from patchdp.geometry import (
         AtMost,
         CenterCrop,
@@ -57,10 +56,14 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
         inclusion_map,
     )
     from patchdp.guarantee import Bounds, Profile
+    from patchdp.interop.dp_accounting.amplify import amplify_one_step
     from patchdp.plan import Composition, TrainingPlan
     from patchdp.step import FixedSize, PixelNoise, Poisson, Shuffle
     from patchdp.sweeps import Grid, Sweep, epsilons, sweep
     from patchdp.sweeps.design import Design, design
+
+if TYPE_CHECKING:
+    from patchdp.interop.dp_accounting.amplify import amplify_one_step
 
 __all__ = [
     "AtMost",
@@ -117,7 +120,6 @@ __all__ = [
 # shall not wait for rooms that it does not enter.
 _ROOMS = {
     "patchdp.audit.one_run": "one_run_audit",
-    "patchdp.composition.amplify": "amplify_one_step",
     "patchdp.sweeps.design": "Design design",
     "patchdp.geometry": (
         "AtMost CenterCrop ChoiceCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
@@ -126,6 +128,7 @@ _ROOMS = {
         "WholeImage best_crop diversity inclusion inclusion_map"
     ),
     "patchdp.guarantee": "Bounds Profile",
+    "patchdp.interop.dp_accounting.amplify": "amplify_one_step",
     "patchdp.plan": "Composition TrainingPlan",
     "patchdp.step": "FixedSize PixelNoise Poisson Shuffle",
     "patchdp.sweeps": "Grid Sweep epsilons sweep",

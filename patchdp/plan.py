@@ -272,7 +272,7 @@ class TrainingPlan(Guarantee):
         advantage: float | None = None,
         tpr: float | None = None,
         fpr: float | None = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> TrainingPlan:
         """The plan with the best value of one parameter that meets a target.
 

@@ -146,15 +146,7 @@ class _Ladder:
         plan = self.plan.replace(
             image=(_LINE,), crop=RandomCrop((1,)), patch=Patch((pixels,), at=(0,))
         )
-        return _epsilon(plan, self.delta)
-
-
-def _epsilon(plan: TrainingPlan, delta: float | Fraction) -> float:
-    """The certified epsilon of one plan, by whichever engine gives it."""
-    try:
-        return plan.epsilon(delta)
-    except ValueError:
-        return plan.epsilon(delta, method="exact")
+        return plan.epsilon(self.delta)
 
 
 def _rungs(values: Floats, resolution: int) -> list[int]:
