@@ -139,7 +139,7 @@ def log_delta_bounds(profile: StepProfile, epsilon: float) -> tuple[float, float
     >>> 0 < upper - lower < 1e-9
     True
 
-    Source: `docs/theory.md`, "Gaussian mixtures".
+    Source: `docs/theory/one_step.md`, "Gaussian mixtures".
     """
     slack = _error(profile, epsilon)
     if slack < _ENOUGH:

@@ -161,7 +161,7 @@ def best_crop(
         ValueError: a window or a patch that does not fit an image, a patch that is placed, or a
             jitter that would cost a tile.
 
-    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 37, Theorem 38).
+    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 35, Theorem 36).
     """
     if not isinstance(patch, Patch) or patch.at is not None or patch.within is not None:
         raise ValueError(

@@ -145,7 +145,7 @@ def design(
     Raises:
       ValueError: A patch that is not a box anywhere, a window that does not fit, an unknown law.
 
-    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 37, Theorem 38).
+    Source: `docs/theory/best_crop.md`, "The best crop" (Theorem 35, Theorem 36).
     """
     images, share = as_images(plan.image), positive("room", room)
     at = probability("delta", delta, open_ends=True)

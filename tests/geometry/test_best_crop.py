@@ -87,7 +87,7 @@ def some_case(rng: random.Random, most: tuple[int, ...] = (30, 9, 5)) -> tuple[S
 
 
 def test_five_hundred_small_cases_by_looking_at_every_window() -> None:
-    """Theorem 37: the law's largest inclusion is p*, whatever its jitter."""
+    """Theorem 35: the law's largest inclusion is p*, whatever its jitter."""
     rng = random.Random(37)
     for _ in range(500):
         image, window, patch = some_case(rng)
@@ -105,7 +105,7 @@ def test_five_hundred_small_cases_by_looking_at_every_window() -> None:
 
 
 def test_the_boxes_of_the_proof_pierce_every_window_of_every_small_image() -> None:
-    """Theorem 37, first half: for all images below 40 pixels."""
+    """Theorem 35, first half: for all images below 40 pixels."""
     for window, length in itertools.combinations_with_replacement(range(1, 40), 2):
         for patch in (1, 2, 3, 5, 11, length):
             if patch > length:
@@ -120,7 +120,7 @@ def test_the_boxes_of_the_proof_pierce_every_window_of_every_small_image() -> No
 
 
 def test_no_law_on_a_line_is_better() -> None:
-    """Theorem 37: linear programmes over all laws, every line of up to 14 pixels."""
+    """Theorem 35: linear programmes over all laws, every line of up to 14 pixels."""
     for length in range(1, 15):
         for window, patch in itertools.product(range(1, length + 1), range(1, min(length, 5) + 1)):
             case = (length,), (window,), (patch,)
@@ -140,13 +140,13 @@ def test_no_law_on_a_line_is_better() -> None:
     ],
 )
 def test_no_law_in_the_plane_or_in_space_is_better(image: Size, window: Size, patch: Size) -> None:
-    """Theorem 37: laws that are no products do not help either."""
+    """Theorem 35: laws that are no products do not help either."""
     found, _ = smallest_worst_case(hit_table(image, window, patch))
     assert found == pytest.approx(float(least(image, window, patch)), abs=1e-9)
 
 
 def test_any_joint_law_of_the_jitter_will_do() -> None:
-    """Theorem 37: shifts of the two axes that depend on each other."""
+    """Theorem 35: shifts of the two axes that depend on each other."""
     rng = np.random.default_rng(3)
     image, window, patch = (13, 17), (3, 4), (2, 3)
     number = tiles(image, window, patch)
@@ -170,7 +170,7 @@ def test_any_joint_law_of_the_jitter_will_do() -> None:
 def test_all_best_laws_live_on_the_grid_and_its_shifts(
     image: Size, window: Size, patch: Size
 ) -> None:
-    """Theorem 38: best laws in random directions never leave the shifts, nor prefer a tile."""
+    """Theorem 36: best laws in random directions never leave the shifts, nor prefer a tile."""
     rng = np.random.default_rng(38)
     hits, place = hit_table(image, window, patch), np.array(offsets_of(image, window))
     crop = best_crop(image, window, patch=Patch(patch))
@@ -202,7 +202,7 @@ def test_all_best_laws_live_on_the_grid_and_its_shifts(
 
 
 def test_a_larger_patch_loses_what_the_grid_was_made_for() -> None:
-    """Theorem 37: at most ceil(s'/s) tiles on an axis see it."""
+    """Theorem 35: at most ceil(s'/s) tiles on an axis see it."""
     crop = best_crop((1024, 2048), (505, 505), patch=Patch((10, 10)))
     for size, expected in ((10, 8), (11, 2), (20, 2), (523, 2), (524, 1)):
         found = inclusion((1024, 2048), crop, Patch((size, size))).probability
@@ -223,7 +223,7 @@ def test_a_larger_patch_loses_what_the_grid_was_made_for() -> None:
 
 
 def test_padded_windows_have_the_optimum_of_the_padded_image() -> None:
-    """Theorem 37 with windows that reach out of the image by less than their length."""
+    """Theorem 35 with windows that reach out of the image by less than their length."""
     for length, window, patch in itertools.product((5, 8, 11), (2, 3, 4), (1, 2, 3)):
         for before, after in itertools.product(range(window), repeat=2):
             offsets = [(o,) for o in range(-before, length + after - window + 1)]

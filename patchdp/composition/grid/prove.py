@@ -125,7 +125,7 @@ class _Discrete:
 def _sharper(right: HalfCells, left: HalfCells, tilt: float) -> GridLaw:
     """Of two laws with a profile below that of a pair, the one with the larger moment."""
     laws = [attained(right, left, lumped=lumped) for lumped in (False, True)]
-    return max(laws, key=lambda law: law.log_mgf(tilt))
+    return max(laws, key=lambda law: law.log_mgf(tilt) + tilt * law.offset)
 
 
 def _composed(rows: list[tuple[GridLaw, int]], aim: _Aim) -> ComposedMasses:

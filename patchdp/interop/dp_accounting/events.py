@@ -106,7 +106,7 @@ def _mu(noise: float) -> float:
 def _single(event: dp_event.DpEvent, rate: Fraction) -> Cost:
     """The cost of a leaf whose changed record takes part with chance `rate`, else nothing changes.
 
-    Source: `docs/theory.md`, "Crop amplification"; it asks for a replace-one guarantee only.
+    Source: `docs/theory/one_step.md`, "Crop amplification"; it asks for a replace-one guarantee only.
     """
     if rate == 0:
         return _FULLY_PRIVATE
@@ -194,7 +194,7 @@ def _without_replacement(
 def _with_replacement(event: dp_event.SampledWithReplacementDpEvent, inclusion: Fraction) -> Cost:
     """`J ~ Binomial(batch, p / N)` draws show the patch; exchanging them moves the sum by `2 J C`.
 
-    Source: `docs/theory.md`, "One person in several images", with replacement.
+    Source: `docs/theory/several.md`, "One person in several images", with replacement.
     """
     size = whole(event, "source_dataset_size", event.source_dataset_size)
     batch = whole(event, "sample_size", event.sample_size)
