@@ -277,7 +277,7 @@ class _Precise:
 def _coins(run: Run) -> list[tuple[float, float, float]]:
     """Steps, chance of a hit and distance from the centre of each phase, rounded up.
 
-    Source: `docs/theory.md`, "Hits revealed" (Theorem 34).
+    Source: `docs/theory.md`, "Hits revealed" (Theorem 33).
     """
     found = []
     for profile, count in run:
@@ -365,7 +365,7 @@ def coins_log_delta(run: Run) -> Callable[[float], float]:
     >>> round(bound(5000.0), 2)
     -2.66
 
-    Source: `docs/theory.md`, "Hits revealed" (Theorem 34).
+    Source: `docs/theory.md`, "Hits revealed" (Theorem 33).
     """
     loud = _loud(run)
     if loud is not None:
@@ -456,7 +456,7 @@ def threshold_epsilon(run: Run, log_delta: float) -> float:
     >>> 5000 < threshold_epsilon([(step, 4)], math.log(1e-3)) < 5500
     True
 
-    Source: `docs/theory.md`, "Hits revealed" (Theorem 34).
+    Source: `docs/theory.md`, "Hits revealed" (Theorem 33).
     """
     best = 0.0
     for profile, steps in run:

@@ -104,7 +104,7 @@ LOUD = [
 @pytest.mark.parametrize(("pair", "steps"), LOUD)
 @pytest.mark.parametrize("delta", [1e-3, 1e-9])
 def test_revealed_hits_enclose_the_exact_value(pair, steps, delta):
-    # Theorem 34
+    # Theorem 33
     run, goal = [(step(pair), steps)], math.log(delta)
     exact = grid.epsilon_bracket(run, log_delta=goal, tolerance=1e-3)
     above = closed_form.coins_epsilon(run, goal)

@@ -81,7 +81,7 @@ def epsilon_bounds(run: Run, log_delta: float, side: Side = "symmetric") -> tupl
     Raises:
       NoLine: No line decays, or its error bar exceeds 1e-6 of delta.
 
-    Source: `docs/theory.md`, "The exact engine" (Theorem 33).
+    Source: `docs/theory.md`, "The exact engine" (Theorem 34).
     """
     # A bound that overflows is infinite, one that is no number is none: both are refused.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

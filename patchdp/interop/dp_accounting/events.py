@@ -106,7 +106,7 @@ def _mu(noise: float) -> float:
 def _single(event: dp_event.DpEvent, rate: Fraction) -> Cost:
     """The cost of a leaf whose changed record takes part with chance `rate`, else nothing changes.
 
-    Source: `docs/theory/one_step.md`, "Crop amplification"; it asks for a replace-one guarantee only.
+    Source: `docs/theory/one_step.md`, "Crop amplification"; it asks for replace-one only.
     """
     if rate == 0:
         return _FULLY_PRIVATE

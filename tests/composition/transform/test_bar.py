@@ -1,4 +1,4 @@
-"""Theorem 33: the bounds behind the error bars, each against direct computation."""
+"""Theorem 34: the bounds behind the error bars, each against direct computation."""
 
 from __future__ import annotations
 
