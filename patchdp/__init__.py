@@ -13,10 +13,11 @@
 Fraction(66049, 200720)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from patchdp import interop
 from patchdp._version import __version__
 from patchdp.batch import epsilons
-from patchdp.composition.amplify import amplify_one_step
 from patchdp.geometry import (
     AtMost,
     CenterCrop,
@@ -51,6 +52,9 @@ from patchdp.guarantee import Bounds, Profile
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import FixedSize, PixelNoise, Poisson, Shuffle
 from patchdp.sweep import Sweep, sweep
+
+if TYPE_CHECKING:
+    from patchdp.interop.dp_accounting.amplify import amplify_one_step
 
 __all__ = [
     "AtMost",
@@ -96,3 +100,12 @@ __all__ = [
     "interop",
     "sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # dp-accounting is slow to import, and this is the only public name that needs it.
+    if name == "amplify_one_step":
+        from patchdp.interop.dp_accounting import amplify
+
+        return amplify.amplify_one_step
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -200,10 +200,7 @@ class _Ladder:
         plan = self.plan.replace(
             image=(_LINE,), crop=RandomCrop((1,)), patch=Patch((pixels,), at=(0,))
         )
-        try:
-            return plan.epsilon(self.delta)
-        except ValueError:
-            return plan.epsilon(self.delta, method="exact")
+        return plan.epsilon(self.delta)
 
 
 def _rungs(values: Floats, resolution: int) -> list[int]:

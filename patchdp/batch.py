@@ -12,13 +12,13 @@ array([ 6.6573, 10.0276])
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition import exact
+from patchdp.composition import prove
 from patchdp.guarantee import METHODS, Guarantee, Method, check_delta
 
 __all__ = ["epsilons"]
@@ -30,7 +30,7 @@ def epsilons(
     plans: Iterable[Guarantee],
     delta: npt.ArrayLike,
     *,
-    method: Method | Literal["exact_estimate"] = "exact",
+    method: Method | Literal["exact_estimate"] = "auto",
 ) -> Array:
     """Epsilons of many plans, for plots and sweeps.
 
@@ -50,9 +50,9 @@ def epsilons(
     Args:
       plans: Plans or compositions; those that differ in a parameter or two are quickest.
       delta: In (0, 1): one for all, or one for each plan.
-      method: `"exact"` certifies by the exact engine's error bars. `"exact_estimate"` returns its
-        values without them: usually right to ten digits, but they certify nothing.
-        `"pld"` and `"rdp"` ask each plan in turn.
+      method: As in `epsilon`, which answers for each plan in turn; `"exact_estimate"` returns
+        values that certify nothing, many at once: those of the exact engine, usually right to ten
+        digits, or where few steps take part the middle of both bounds of the grid.
 
     Returns:
       Array of shape `(len(plans),)`: upper bounds, unless estimates were asked for.
@@ -67,41 +67,24 @@ def epsilons(
         raise ValueError(
             f"method must be one of {', '.join(METHODS)} or exact_estimate, got {method!r}"
         )
-    if method not in ("exact", "exact_estimate"):
-        each: Any = method
+    if method != "exact_estimate":
         pairs = zip(rows, deltas, strict=True)
-        return np.array([plan.epsilon(float(d), method=each) for plan, d in pairs], dtype=float)
-    many = exact.epsilon_upper_many if method == "exact" else exact.epsilon_estimate_many
-    cache = {float(d): check_delta(float(d)) for d in set(deltas.tolist())}
-    logs = np.array([cache[d] for d in deltas.tolist()])
+        return np.array([_answer(i, plan, float(d), method) for i, (plan, d) in enumerate(pairs)])
+    logs = {float(d): check_delta(float(d)) for d in set(deltas.tolist())}
+    goals = np.array([logs[d] for d in deltas.tolist()])
     result = np.array([math.inf if plan.noiseless else 0.0 for plan in rows])
-    # The engine takes plans with equally many phases together.
-    groups: dict[int, list[int]] = {}
-    phases = [plan.phases for plan in rows]
-    for i, found in enumerate(phases):
-        if rows[i].one_image[1] == 1:
-            groups.setdefault(len(found), []).append(i)
-        elif method == "exact":  # two curves each: see composition/group.py
-            result[i] = rows[i].epsilon(float(deltas[i]), method=method)
-        else:
-            result[i] = rows[i].estimated_epsilon(logs[i])
-    for count, members in groups.items():
-        if count:
-            result[members] = _answers(many, [phases[i] for i in members], logs[members], members)
+    alone = [i for i, plan in enumerate(rows) if plan.phases and plan.one_image[1] == 1]
+    if alone:
+        result[alone] = prove.estimate_epsilons([rows[i].phases for i in alone], goals[alone])
+    for i, plan in enumerate(rows):
+        if plan.one_image[1] > 1:  # two curves each: see composition/conversions/group_privacy.py
+            result[i] = plan.estimated_epsilon(float(goals[i]))
     return result
 
 
-def _answers(many: Any, phases: list[Any], logs: Array, names: Sequence[int]) -> Array:
-    """`many` at once; where it refuses, halves, until all are found or one is at fault."""
+def _answer(index: int, plan: Guarantee, delta: float, method: Method) -> float:
+    check_delta(delta)
     try:
-        return np.asarray(many(phases, logs), dtype=np.float64)
-    except exact.ExactEngineError as error:
-        if len(phases) == 1:
-            raise ValueError(f"plan {names[0]} has no answer: {error}") from None
-    half = len(phases) // 2
-    return np.concatenate(
-        [
-            _answers(many, phases[:half], logs[:half], names[:half]),
-            _answers(many, phases[half:], logs[half:], names[half:]),
-        ]
-    )
+        return plan.epsilon(delta, method=method)
+    except ValueError as error:
+        raise ValueError(f"plan {index} has no answer: {error}") from None

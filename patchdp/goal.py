@@ -1,6 +1,6 @@
 """What a plan is solved for: an epsilon, an attacker's advantage, or a true-positive rate.
 
->>> goal_of(epsilon=None, delta=None, advantage=0.1, tpr=None, fpr=None, method="pld").target
+>>> goal_of(epsilon=None, delta=None, advantage=0.1, tpr=None, fpr=None, method="auto").target
 0.1
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition.tradeoff import tradeoff
+from patchdp.composition.conversions.tradeoff import tradeoff
 from patchdp.guarantee import check_delta
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["Goal", "goal_of"]
 Array = npt.NDArray[np.float64]
 
 # How far below the target a certified answer may stay, by method.
-_SLACK: dict[str, float] = {"pld": 1e-3, "exact": 1e-3, "rdp": 2e-3, "optimal": 5e-3}
+_SLACK: dict[str, float] = {"rdp": 2e-3, "optimal": 5e-3}
 
 
 # What the grid of the default engine usually costs, and a little more.
@@ -72,11 +72,11 @@ class _Epsilon(Goal):
 
     @property
     def slack(self) -> float:  # type: ignore[override]
-        return _SLACK[self.method]
+        return _SLACK.get(self.method, 1e-3)
 
     @property
     def headroom(self) -> float:  # type: ignore[override]
-        return _HEADROOM if self.method == "pld" else 0.0
+        return _HEADROOM if self.method in ("auto", "composed", "pld") else 0.0
 
     @property
     def costly(self) -> bool:  # type: ignore[override]
@@ -161,8 +161,8 @@ def goal_of(
     if epsilon is not None and delta is not None:
         check_delta(delta)
         return _Epsilon(_checks.positive("epsilon", epsilon), delta, method)
-    if method != "pld":
-        raise ValueError(f"attack risks are certified by method 'pld', got method {method!r}")
+    if method not in ("auto", "composed"):
+        raise ValueError(f"attack risks are certified by method 'auto', got method {method!r}")
     if advantage is not None:
         return _Advantage(float(_checks.probability("advantage", advantage, open_ends=True)))
     hit = float(_checks.probability("tpr", tpr, open_ends=True))

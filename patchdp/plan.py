@@ -22,9 +22,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
-
-from dp_accounting import DpEvent
+from typing import TYPE_CHECKING, Any, Literal
 
 from patchdp import _checks
 from patchdp.composition.optimal import OptimalStep
@@ -50,6 +48,9 @@ from patchdp.step import (
     step_profile,
     views_clipped_apart,
 )
+
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
 
 __all__ = ["Composition", "TrainingPlan"]
 
@@ -290,7 +291,7 @@ class TrainingPlan(Guarantee):
         advantage: float | None = None,
         tpr: float | None = None,
         fpr: float | None = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> TrainingPlan:
         """The plan with the best value of one parameter that meets a target.
 

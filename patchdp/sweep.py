@@ -81,7 +81,7 @@ def sweep(
     grid: AnyGrid,
     executor: Executor | None = None,
     *,
-    method: Method = "pld",
+    method: Method = "auto",
     lower: bool = True,
     journal: str | os.PathLike[str] | None = None,
     progress: bool = False,
