@@ -29,7 +29,7 @@ from scipy import ndimage, special
 
 from patchdp import _checks
 from patchdp.geometry import Disk, Mask, Patch, RandomCrop
-from patchdp.guarantee import Guarantee
+from patchdp.guarantee import Guarantee, check_delta
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import FixedSize, Poisson
 
@@ -315,9 +315,9 @@ def audit(
     """
     runs = _checks.whole("runs", runs, least=100)
     seed = _checks.whole("seed", seed, least=0)
-    # A bound that holds with more confidence, at a smaller delta, holds.
-    level = _checks.round_up(_checks.probability("confidence", confidence, open_ends=True))
-    target = _checks.positive("delta", _checks.chance("delta", delta, open_ends=True))
+    level = float(_checks.probability("confidence", confidence, open_ends=True))
+    check_delta(delta)
+    target = float(_checks.probability("delta", delta, open_ends=True))
     if not isinstance(plan, TrainingPlan | Composition):
         raise ValueError(f"plan must be a plan or a composition, got {_checks.shown(plan)}")
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
