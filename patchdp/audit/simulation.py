@@ -29,7 +29,7 @@ from scipy import ndimage, special
 
 from patchdp import _checks
 from patchdp.geometry import Disk, Mask, Patch, RandomCrop
-from patchdp.guarantee import Guarantee, check_delta
+from patchdp.guarantee import Guarantee
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import FixedSize, Poisson
 
