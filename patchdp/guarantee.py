@@ -190,7 +190,7 @@ class Guarantee(ABC):
         log_delta = check_delta(delta)
         if tolerance is not None:
             tolerance = _checks.positive("tolerance", tolerance)
-        if not self.phases:
+        if not self.phases or extremes.log_distance(self.phases) <= log_delta:
             return math.inf if self.noiseless else 0.0
         if extremes.is_loud(self.phases):
             return _loud_epsilon(self.phases, log_delta)
@@ -315,7 +315,7 @@ class Guarantee(ABC):
             adaptive, upper = None, self.epsilon(delta, method=method, tolerance=tolerance)
         if not self.attainable or (self.phases and extremes.is_loud(self.phases)):
             return Bounds(None, upper)
-        if not self.phases:
+        if not self.phases or upper == 0:
             return Bounds(upper, upper)
         try:
             lower = float(exact.epsilon_lower(self.phases, np.array(check_delta(delta))))
