@@ -72,9 +72,9 @@ def _names() -> dict[str, Any]:
 
     import patchdp as pdp
     from patchdp import geometry, step
-    from patchdp.annotated import box_probabilities, epsilons_at
     from patchdp.cli import main as shell_main
     from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent
+    from patchdp.objects import box_probabilities, epsilons_at
 
     def accountant(crop: Any, rate: Any, noise: Any, count: Any, delta: Any) -> float:
         leaf = dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(noise))

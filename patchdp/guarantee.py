@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, extremes, pld, rdp, tradeoff
-from patchdp.composition.group import group_epsilon, group_log_delta
-from patchdp.composition.masses import loss_masses
+from patchdp.composition import extremes, prove
+from patchdp.composition.certificate import Certificate, Refused
+from patchdp.composition.conversions import renyi, tradeoff
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
-from patchdp.composition.tilted import GridTooLarge
 from patchdp.step.profile import StepProfile
+
+if TYPE_CHECKING:
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
 
 Array = npt.NDArray[np.float64]
-Method: TypeAlias = Literal["pld", "exact", "rdp", "optimal"]
-METHODS: tuple[Method, ...] = ("pld", "exact", "rdp", "optimal")
-# Logarithm of the smallest positive float.
-_LEAST_LOG = -745.0
+Method: TypeAlias = Literal["auto", "composed", "pld", "exact", "rdp", "optimal"]
+METHODS: tuple[Method, ...] = ("auto", "composed", "pld", "exact", "rdp", "optimal")
 # Epsilons that are told from 0 and from infinity.
 _LEAST_EPSILON, _MOST_EPSILON = 1e-100, 1e100
 Progress: TypeAlias = Callable[[float], None]
@@ -71,42 +69,6 @@ def check_delta(delta: object) -> float:
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
 
-Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
-
-
-def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
-    if extremes.is_loud(phases) or extremes.is_quiet(phases):
-        return extremes.log_delta_upper(phases, epsilon)
-    try:
-        return np.asarray(exact.log_delta_estimate(phases, epsilon))
-    except exact.ExactEngineError:
-        return certify.log_delta_upper(phases, epsilon=epsilon, tolerance=1e-2)
-
-
-def _loud_epsilon(phases: Phases, log_delta: float) -> float:
-    closed = extremes.epsilon_upper(phases, log_delta)
-    return min(closed, rdp.epsilon(phases, math.exp(log_delta))) if closed > 0 else 0.0
-
-
-def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
-    if method == "exact":
-        return float(exact.epsilon_upper(phases, np.array(log_delta)))
-    return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=tolerance).value
-
-
-def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
-    logs = rdp.log_delta(phases, epsilon)
-    # What is below every float anyway need not be composed.
-    near = logs > _LEAST_LOG
-    if np.any(near):
-        try:
-            sharp = certify.log_delta_upper(phases, epsilon=epsilon[near])
-        except GridTooLarge:  # a closed bound in its place
-            sharp = extremes.log_delta_upper(phases, epsilon[near])
-        logs[near] = np.minimum(logs[near], sharp)
-    return logs
-
-
 class Guarantee(ABC):
     """What any composition of steps can be asked."""
 
@@ -140,7 +102,7 @@ class Guarantee(ABC):
         self,
         delta: float | Fraction,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> float: ...
@@ -149,7 +111,7 @@ class Guarantee(ABC):
         self,
         delta: Array,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> Array: ...
@@ -157,19 +119,21 @@ class Guarantee(ABC):
         self,
         delta: float | Fraction | Array,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> float | Array:
-        """A certified epsilon at `delta`.
+        """A certified epsilon at `delta`: the upper bound of `certificate`.
 
         Args:
           delta: In (0, 1); a number, or an array for one epsilon each.
-          method: `"pld"` composes masses (dp-accounting's engine where its rounding allows);
-            `"exact"` inverts the transform with an error bar; `"rdp"` goes by the Rényi curve;
-            `"optimal"` composes against the best adaptive adversary: smaller, and takes seconds.
-          tolerance: Largest excess, relative to the exact value (`"pld"`, 1e-3 if left out) or
-            aimed at relative to the attained lower bound (`"optimal"`, 1e-2 if left out).
+          method: `"auto"` lets whoever proves it soonest answer, `"composed"` the same but never
+            optimal composition; `"exact"` inverts the transform with an error bar, `"pld"` is
+            dp-accounting's engine with its rounding added, `"rdp"` goes by the Rényi curve: the
+            first two of these refuse where they have no sharp answer; `"optimal"` composes against
+            the best adaptive adversary: smaller, and takes seconds.
+          tolerance: Largest excess, relative to the exact value (1e-3 if left out) or, for
+            `"optimal"`, aimed at relative to the attained lower bound (1e-2 if left out).
           progress: Called with the finished fraction by `"optimal"`.
 
         Returns:
@@ -177,125 +141,175 @@ class Guarantee(ABC):
           suffices, infinity where there is no noise.
 
         Raises:
-          ValueError: `delta` is not in (0, 1), the method is unknown, or no certified number
-            within the tolerance can be had (the message names the exact value).
+          ValueError: `delta` is not in (0, 1), the method is unknown, or it declines (the message
+            names the value that `"auto"` proves).
         """
-        method = _checks.choice("method", method, METHODS)
         if several(delta):
             deltas = _checks.floats("delta", delta, "numbers strictly between 0 and 1")
             values = [
                 self.epsilon(d, method=method, tolerance=tolerance) for d in deltas.ravel().tolist()
             ]
             return np.array(values, dtype=np.float64).reshape(deltas.shape)
+        one = _checks.chance("delta", delta, open_ends=True)
+        return self._proved(one, method, tolerance, progress)[1].upper
+
+    def certificate(
+        self,
+        delta: float | Fraction,
+        *,
+        method: Method = "auto",
+        tolerance: float | None = None,
+        progress: Progress | None = None,
+    ) -> Certificate:
+        """The whole answer at `delta`: both bounds, what proved the upper one, whether it is tight.
+
+        No analysis of the same training can go below `lower`, which a known execution attains; the
+        gap is what a better analysis could still gain. With `"optimal"` that execution may be
+        adaptive: its gradients may depend on the past.
+
+        Args:
+          delta, method, tolerance, progress: As in `epsilon`.
+        """
+        delta = _checks.chance("delta", delta, open_ends=True)
+        lower, found = self._proved(delta, method, tolerance, progress)
+        note = "" if found.tight else "a quick bound: the sharp one is past the budget of work"
+        if not self.attainable:
+            why = "the analysed pair is no real execution, so no lower bound is known"
+            note = f"{note}; {why}" if note else why
+            return Certificate(None, found.upper, float(delta), found.prover, found.tight, note)
+        if not self.phases:
+            attained: float | None = found.upper
+        else:
+            precise = min(self._tolerance(tolerance, 1e-3), 1e-3)
+            attained = prove.attained_epsilon(self.phases, check_delta(delta), precise)
+            if attained is None and lower is None:
+                note = "the lower bound is past the budget of work"
+        known = [value for value in (lower, attained) if value is not None]
+        return Certificate(
+            min(max(known), found.upper) if known else None,
+            found.upper,
+            float(delta),
+            found.prover,
+            found.tight,
+            note,
+        )
+
+    @staticmethod
+    def _tolerance(tolerance: float | None, usual: float) -> float:
+        return _checks.positive("tolerance", usual if tolerance is None else tolerance)
+
+    def _proved(
+        self,
+        delta: float | Fraction,
+        method: Method,
+        tolerance: float | None,
+        progress: Progress | None,
+    ) -> tuple[float | None, prove.Proof]:
+        """What an adaptive execution attains, where that was asked for, and the upper bound."""
+        method = _checks.choice("method", method, METHODS)
         log_delta = check_delta(delta)
         if tolerance is not None:
             tolerance = _checks.positive("tolerance", tolerance)
-        if not self.phases or extremes.log_distance(self.phases) <= log_delta:
-            return math.inf if self.noiseless else 0.0
-        if extremes.is_loud(self.phases):
-            return _loud_epsilon(self.phases, log_delta)
+        if not self.phases:
+            value = math.inf if self.noiseless else 0.0
+            return None, prove.Proof(value, value, "closed form", True)
+        if method == "optimal" and not extremes.is_loud(self.phases):
+            return self._optimal(delta, tolerance, progress)
+        allowed = self._tolerance(tolerance, 1e-3)
         if method == "rdp":
-            return rdp.epsilon(self.phases, math.exp(log_delta))
-        if method == "optimal":
-            exact_delta = _checks.chance("delta", delta, open_ends=True)
-            return self._optimal(exact_delta, tolerance, progress).upper
-        return self._composed(log_delta, method, 1e-3 if tolerance is None else tolerance)
+            value = renyi.epsilon(self.phases, math.exp(log_delta))
+            return None, prove.Proof(0.0, value, "rdp", False)
+        if method == "pld" and not extremes.is_loud(self.phases):
+            # The engine itself is slow to import.
+            from patchdp.composition.grid import google
 
-    def _composed(self, log_delta: float, method: Method, tolerance: float) -> float:
-        """By masses or inversion; for several images per person, group privacy holds as well."""
-        joint = _certified(self.phases, log_delta, method, tolerance)
+            return None, google.epsilon(self.phases, log_delta, allowed)
+        certify = {"exact": prove.exact_epsilon}.get(
+            method, lambda run, each: prove.prove_epsilon(run, each, allowed)
+        )
         one, images = self.one_image
-        if images == 1:
-            return joint
-        try:
-            return group_epsilon(
-                lambda each: _certified(one.phases, each, method, tolerance),
-                lambda each: certify.quick_estimate(one.phases, each),
-                images=images,
-                log_delta=log_delta,
-                below=joint,
-            )
-        except (exact.ExactEngineError, GridTooLarge):
-            return joint  # which holds whatever the other bound would say
+        joint = certify(self.phases, log_delta)
+        return None, prove.person_epsilon(joint, one.phases, images, log_delta, certify)
 
     def _optimal(
         self, delta: float | Fraction, tolerance: float | None, progress: Progress | None
-    ) -> Bounds:
+    ) -> tuple[float | None, prove.Proof]:
         """Optimal composition; never above the composed bound, which holds as well."""
         steps = self.optimal_steps
         if steps is None:
-            raise ValueError(
+            raise Refused(
                 "method optimal is proved for one image per person and views clipped together; "
-                "use method pld"
+                f"method 'auto' proves epsilon {self.epsilon(delta):.6g}"
             )
         found = epsilon_optimal(
-            steps, delta, tolerance=1e-2 if tolerance is None else tolerance, progress=progress
+            steps, delta, tolerance=self._tolerance(tolerance, 1e-2), progress=progress
         )
-        return Bounds(found.lower, min(found.upper, self.epsilon(delta)))
+        upper = min(found.upper, self.epsilon(delta, method="composed"))
+        return found.lower, prove.Proof(found.lower or 0.0, upper, "optimal", True)
 
     def estimated_epsilon(self, log_delta: float) -> float:
-        """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
+        """About the exact epsilon, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        if extremes.is_loud(self.phases):
-            return _loud_epsilon(self.phases, log_delta)
-        joint = certify.quick_estimate(self.phases, log_delta)
+        joint = prove.estimate_epsilon(self.phases, log_delta)
         one, images = self.one_image
-        if images == 1:
-            return joint
-        curve = functools.partial(certify.quick_estimate, one.phases)
-        return group_epsilon(curve, curve, images=images, log_delta=log_delta, below=joint)
+        estimated = prove.Proof(0.0, joint, "exact", True)
+        return prove.person_epsilon(
+            estimated, one.phases, images, log_delta, prove.estimated_proof
+        ).upper
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
-        """Logs of deltas by the exact engine's estimate, which certifies nothing."""
+        """Logs of deltas, about, which certify nothing."""
         if not self.phases:
             return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
-        joint = _estimated_log_delta(self.phases, epsilon)
+        joint = prove.estimate_log_delta(self.phases, epsilon)
         one, images = self.one_image
-        if images == 1:
-            return joint
-        curve = functools.partial(_estimated_log_delta, one.phases)
-        return np.minimum(joint, group_log_delta(curve, epsilon, images))
+        return prove.person_log_delta(joint, one.phases, images, epsilon, prove.estimate_log_delta)
 
     @overload
-    def delta(self, epsilon: float, *, method: Method = "pld") -> float: ...
+    def delta(self, epsilon: float, *, method: Method = "auto") -> float: ...
     @overload
-    def delta(self, epsilon: Array, *, method: Method = "pld") -> Array: ...
-    def delta(self, epsilon: float | Array, *, method: Method = "pld") -> float | Array:
+    def delta(self, epsilon: Array, *, method: Method = "auto") -> Array: ...
+    def delta(self, epsilon: float | Array, *, method: Method = "auto") -> float | Array:
         """A certified delta at `epsilon`.
 
         Args:
           epsilon: At least 0; a number, or an array for one delta each.
-          method: As in `epsilon`; `"rdp"` is not offered here.
+          method: `"auto"`, `"composed"` or `"exact"`, as in `epsilon`.
 
         Returns:
           An upper bound in (0, 1]; positive even where it is too small for a float.
         """
-        method = _checks.choice("method of delta", method, ("pld", "exact"))
+        method = _checks.choice("method of delta", method, ("auto", "composed", "exact"))
         scalar = not several(epsilon)
         allowed = "a finite number of at least 0"
         eps = _checks.floats("epsilon", epsilon, allowed, least=0.0)
         # Delta falls with epsilon: what is far out of any loss's range is rounded down into it.
         eps = np.where(eps < _LEAST_EPSILON, 0.0, np.minimum(eps, _MOST_EPSILON))
+        values = self._delta(eps, method)
+        return float(values) if scalar else values
+
+    def _delta(self, epsilon: Array, method: Method, least: float = -745.0) -> Array:
         if not self.phases:
-            logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
-        elif extremes.is_loud(self.phases) or extremes.is_quiet(self.phases):
-            logs = extremes.log_delta_upper(self.phases, eps)
+            logs = np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
         else:
-            curve = exact.log_delta_upper if method == "exact" else _certified_log_delta
-            logs = curve(self.phases, eps)
+
+            def curve(run: prove.Run, at: Array) -> Array:
+                if method == "exact":
+                    return prove.exact_log_delta(run, at)
+                return prove.prove_log_delta(run, at, least=least)
+
             one, images = self.one_image
-            if images > 1:
-                alone = functools.partial(curve, one.phases)
-                logs = np.minimum(logs, group_log_delta(alone, eps, images))
-        values = np.where(np.isneginf(logs), 0.0, np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0))
-        return float(values) if scalar else np.asarray(values)
+            joint = curve(self.phases, epsilon)
+            logs = prove.person_log_delta(joint, one.phases, images, epsilon, curve)
+        positive = np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0)
+        return np.asarray(np.where(np.isneginf(logs), 0.0, positive))
 
     def epsilon_bounds(
         self,
         delta: float | Fraction,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> Bounds:
@@ -305,23 +319,8 @@ class Guarantee(ABC):
         could still gain. `lower` is None where the analysed pair is not a real execution. With
         `"optimal"` the execution may be adaptive: its gradients may depend on the past.
         """
-        delta = _checks.chance("delta", delta, open_ends=True)
-        if tolerance is not None:
-            tolerance = _checks.positive("tolerance", tolerance)
-        if method == "optimal" and self.phases and not extremes.is_loud(self.phases):
-            check_delta(delta)
-            adaptive, upper = self._optimal(delta, tolerance, progress)
-        else:
-            adaptive, upper = None, self.epsilon(delta, method=method, tolerance=tolerance)
-        if not self.attainable or (self.phases and extremes.is_loud(self.phases)):
-            return Bounds(None, upper)
-        if not self.phases or upper == 0:
-            return Bounds(upper, upper)
-        try:
-            lower = float(exact.epsilon_lower(self.phases, np.array(check_delta(delta))))
-        except exact.ExactEngineError:
-            return Bounds(adaptive, upper)
-        return Bounds(lower if adaptive is None else max(lower, adaptive), upper)
+        found = self.certificate(delta, method=method, tolerance=tolerance, progress=progress)
+        return Bounds(found.lower, found.upper)
 
     @overload
     def tradeoff(self, alpha: float) -> float: ...
@@ -366,7 +365,8 @@ class Guarantee(ABC):
         return chances if several(prior) else float(chances)
 
     def _deltas(self, epsilon: Array) -> Array:
-        return np.asarray(self.delta(epsilon))
+        # Beside error rates nothing below 1e-17 counts.
+        return np.asarray(self._delta(epsilon, "auto", least=-39.0))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:
         """Certified deltas on a grid of epsilons (by default 61 from 0.1 to 100, logarithmic)."""
@@ -377,10 +377,10 @@ class Guarantee(ABC):
 
     def rdp(self, orders: npt.ArrayLike) -> Array:
         """Rényi divergence of the whole run at each order above 1."""
-        alphas = rdp.check_orders(orders)
+        alphas = renyi.check_orders(orders)
         if self.noiseless:
             return np.full(alphas.shape, math.inf)
-        return rdp.curve(self.phases, alphas)
+        return renyi.curve(self.phases, alphas)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
         """The run as a privacy loss distribution of dp-accounting, composed by its engine.
@@ -399,13 +399,10 @@ class Guarantee(ABC):
                 else "the crop never shows the patch: there is no privacy loss to distribute"
             )
         log_delta = check_delta(delta)
+        # The engine itself is slow to import.
+        from patchdp.composition.grid import google
+
         if extremes.is_loud(self.phases):
             raise ValueError("there is too little noise for a privacy loss distribution")
-        if interval is None:
-            masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
-        else:
-            width = pld.grid_spacing(interval)
-            total = sum(count for _, count in self.phases)
-            tail = log_delta - math.log(total) - 12.0
-            masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]
-        return pld.privacy_loss_distribution(masses)
+        width = None if interval is None else google.grid_spacing(interval)
+        return google.distribution(self.phases, log_delta, width)

@@ -22,25 +22,21 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
-
-from dp_accounting import DpEvent
+from typing import Any
 
 from patchdp import _checks
 from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import (
-    CenterCrop,
     Crop,
     Inclusion,
     Patch,
     PatchUnion,
     RandomCrop,
-    WholeImage,
     inclusion,
 )
-from patchdp.geometry.hits import as_images
 from patchdp.geometry.patch import PrivatePatch
-from patchdp.geometry.sizes import as_tuple
+from patchdp.geometry.sizes import as_images, as_tuple
+from patchdp.geometry.views import countable, repeated
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
     PixelNoise,
@@ -48,15 +44,10 @@ from patchdp.step import (
     Sampling,
     Shuffle,
     StepProfile,
-    images_per_person,
-    step_profile,
-    views_clipped_apart,
 )
+from patchdp.step.application import ViewsClipped, application, distance
 
 __all__ = ["Composition", "TrainingPlan"]
-
-# Half the largest float: the next float above it is finite too.
-_LARGEST_MU = 2.0**1023
 
 
 def _as_image(image: Any) -> tuple[Any, ...]:
@@ -109,7 +100,7 @@ class TrainingPlan(Guarantee):
     epochs: int | None = None
     images_per_person: int = 1
     views: int = 1
-    views_clipped: Literal["together", "summed", "averaged"] | None = None
+    views_clipped: ViewsClipped | None = None
     pixel_noise: PixelNoise | None = None
 
     def __post_init__(self) -> None:
@@ -139,8 +130,8 @@ class TrainingPlan(Guarantee):
             )
         if self.applications > _checks.MOST:
             raise ValueError(
-                f"epochs {self.epochs} of this sampling are {_checks.shown(self.applications)} "
-                "steps; they may be at most 2**60"
+                f"epochs {self.epochs} of this sampling are {self.applications} steps; "
+                "they may be at most 2**60"
             )
         self._check_views()
         self._check_pixel_noise()
@@ -163,18 +154,7 @@ class TrainingPlan(Guarantee):
             raise ValueError(
                 f"pixel_noise must be PixelNoise(...), got {_checks.shown(self.pixel_noise)}"
             )
-        # Copies and interpolation spread the patch over more pixels than it has.
-        crop = self.crop
-        plain = isinstance(crop, CenterCrop | WholeImage) or (
-            isinstance(crop, RandomCrop) and (crop.padding_mode == "constant" or crop.padding == 0)
-        )
-        if not plain:
-            raise ValueError(
-                "pixel_noise is proved for crops that neither resize nor copy pixels: RandomCrop "
-                f"with constant padding, CenterCrop or WholeImage; got {crop!r}"
-            )
-        if isinstance(self.patch, PatchUnion) or self.patch.count > 1:
-            raise ValueError(f"pixel_noise is proved for a single patch, got {self.patch!r}")
+        self.pixel_noise.check(self.crop, self.patch)
 
     @cached_property
     def inclusion(self) -> Inclusion:
@@ -201,7 +181,7 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        return 1 - (1 - self._view_hit_probability) ** self.views
+        return repeated(self._view_hit_probability, self.views)
 
     @property
     def _view_hit_probability(self) -> Fraction:
@@ -209,7 +189,9 @@ class TrainingPlan(Guarantee):
         if self.pixel_noise is None or seen == 0:
             return seen
         assert not isinstance(self.patch, PatchUnion)  # refused on construction
-        pixels = int(self.patch.pixels(len(self.inclusion.worst_image)).sum())
+        axes = len(self.inclusion.worst_image)
+        box = isinstance(self.patch, Patch)
+        pixels = math.prod(self.patch.shape(axes)) if box else int(self.patch.pixels(axes).sum())
         return seen * Fraction(self.pixel_noise.visible(pixels=pixels))
 
     @property
@@ -220,38 +202,15 @@ class TrainingPlan(Guarantee):
     @cached_property
     def step(self) -> StepProfile:
         """The privacy profile of one application."""
-        # Views that are clipped on their own and summed weigh up to `views` clipping norms.
-        weight = self.views if self.views_clipped == "summed" else 1
-        apart = self.views_clipped in ("summed", "averaged")
-        if self.images_per_person == 1 and apart and self.sampling.probability == 1:
-            scale = 1 if self.views_clipped == "summed" else self.views
-            return views_clipped_apart(
-                inclusion=self._view_hit_probability,
-                mu=self._mu(Fraction(1, scale)),
-                views=self.views,
-            )
-        if self.images_per_person == 1:
-            return step_profile(
-                self.sampling,
-                inclusion_probability=self.hit_probability,
-                noise_multiplier=Fraction(self.noise_multiplier) / weight,
-            )
-        return images_per_person(
+        return application(
             self.sampling,
-            inclusion=self.hit_probability,
-            mu=self._mu(Fraction(weight)),
+            view_hit=self._view_hit_probability,
+            hit=self.hit_probability,
+            noise_multiplier=self.noise_multiplier,
+            views=self.views,
+            views_clipped=self.views_clipped,
             images=self.images_per_person,
         )
-
-    def _mu(self, weight: Fraction) -> float:
-        """`weight / noise_multiplier`, rounded up."""
-        quotient = weight / Fraction(self.noise_multiplier)
-        if quotient > _LARGEST_MU:
-            raise ValueError(
-                f"noise_multiplier {self.noise_multiplier!r} is too small to represent; "
-                "0 means no noise"
-            )
-        return math.nextafter(float(quotient), math.inf)
 
     @property
     def noiseless(self) -> bool:
@@ -260,7 +219,9 @@ class TrainingPlan(Guarantee):
     @property
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
-        together = self.views == 1 or self.views_clipped == "together"
+        together = self.views_clipped in (None, "together") and countable(
+            self._view_hit_probability, self.views
+        )
         return self.inclusion.attained and plain and together
 
     @property
@@ -285,7 +246,7 @@ class TrainingPlan(Guarantee):
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
             inclusion=self.hit_probability,
-            mu=self._mu(Fraction(1)),
+            mu=distance(self.noise_multiplier),
         )
         return ((step, self.applications),)
 
@@ -311,7 +272,7 @@ class TrainingPlan(Guarantee):
         advantage: float | None = None,
         tpr: float | None = None,
         fpr: float | None = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> TrainingPlan:
         """The plan with the best value of one parameter that meets a target.
 
@@ -332,22 +293,13 @@ class TrainingPlan(Guarantee):
           ValueError: No value meets the target (the message names the nearest reachable one), or
             not exactly one target is given.
         """
-        # Both read plans; importing them above would be circular.
+        # Only a search needs them, and what they import.
         from patchdp import goal, solve
 
         aim = goal.goal_of(
             epsilon=epsilon, delta=delta, advantage=advantage, tpr=tpr, fpr=fpr, method=method
         )
         return solve.solve(self, parameter, aim)
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """This training as an event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         return Composition((self,)) + other
@@ -431,15 +383,6 @@ class Composition(Guarantee):
         # One size for all phases; each may have its own worst one.
         size = self.plans[0].inclusion.worst_image
         return Composition(tuple(plan.replace(image=size).image_level() for plan in self.plans))
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """These phases as one event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         more = other.plans if isinstance(other, Composition) else (other,)

@@ -22,11 +22,12 @@ from dp_accounting.pld.privacy_loss_distribution import from_randomized_response
 
 import patchdp as pdp
 from patchdp import step
-from patchdp.annotated import box_probabilities, epsilons_at
+from patchdp.audit import audit
 from patchdp.composition.optimal import OptimalStep
 from patchdp.geometry import hit_probability
-from patchdp.geometry.choice import ChoiceCrop
-from patchdp.report.audit import audit
+from patchdp.geometry.by_size import BySize
+from patchdp.geometry.random_share import RandomShareCrop
+from patchdp.objects import box_probabilities, epsilons_at
 
 CROP = pdp.RandomCrop((8, 8))
 PLAN: dict[str, Any] = {
@@ -43,7 +44,7 @@ PAIR: dict[str, Any] = {
 CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     pdp.AtMost: [{"crop": CROP}],
     pdp.CenterCrop: [{"size": (8, 4)}],
-    ChoiceCrop: [{"crops": (CROP, pdp.CenterCrop((4, 4))), "weights": (0.25, 0.75)}],
+    pdp.ChoiceCrop: [{"crops": (CROP, pdp.WholeImage()), "weights": (0.25, 0.75)}],
     pdp.Composition: [{"plans": (pdp.TrainingPlan(**PLAN),)}],
     pdp.Cutout: [{"crop": CROP, "size": (2, 4), "probability": 0.25}],
     pdp.Disk: [
@@ -53,7 +54,13 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     pdp.FiveCrop: [{"size": (4, 8)}],
     pdp.FixedCrop: [{"size": (4, 8), "at": (-1, 2)}],
     pdp.FixedSize: [{"batch_size": 8, "dataset_size": 100}],
-    pdp.GridCrop: [{"size": (4, 8), "stride": (2, 8)}],
+    BySize: [
+        {"sizes": ((8, 8), (16, 8)), "crops": (pdp.FixedCrop((4, 4), at=(0, 0)),) * 2},
+    ],
+    pdp.GridCrop: [
+        {"size": (4, 8), "stride": (2, 8), "jitter": (1, 0)},
+        {"size": (4, 8), "stride": (2, 8), "jitter": "full"},
+    ],
     pdp.Mask: [{"pixels": ((0, 1), (1, 1)), "at": (3, 4)}, {"pixels": ((1,),), "count": 2}],
     pdp.NestedCrop: [{"outer": CROP, "inner": pdp.CenterCrop((2, 2))}],
     pdp.OneOf: [{"choices": (pdp.Resize(8), pdp.Resize(16))}],
@@ -74,7 +81,10 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     ],
     pdp.RandomResizedCrop: [{"scale": (0.125, 1.0), "ratio": (0.5, 2.0), "attempts": 5}],
     pdp.RandomScale: [{"low": 0.5, "high": 2.0, "rounding": "down"}, {"low": 1, "high": 2}],
-    pdp.RandomSizeCrop: [{"smallest": (2, 4), "largest": (4, 8), "centered": True}],
+    pdp.RandomSizeCrop: [
+        {"smallest": (2, 4), "largest": (4, 8), "centered": True, "clipped": True}
+    ],
+    RandomShareCrop: [{"smallest": (0.25, 0.5), "largest": (0.5, 1.0)}],
     pdp.Resize: [{"size": 16}, {"size": (16, 8)}],
     pdp.ResizedCrop: [
         {"crop": CROP, "resizing": pdp.Resize(16), "interpolation": "area", "antialias": False}
@@ -97,7 +107,7 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     OptimalStep: [{"scheme": "fixed", "rate": 0.5, "inclusion": 0.25, "mu": 0.5}],
 }
 # What the library makes and nobody gives it, and bases that cannot be made.
-RESULTS = {"Bounds", "Inclusion", "Profile", "Sweep", "Crop"}
+RESULTS = {"Bounds", "Design", "Diversity", "Inclusion", "Profile", "Sweep", "Crop"}
 
 run = functools.partial(pdp.TrainingPlan, **PLAN)
 QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -109,6 +119,26 @@ QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "hit_probability": (
         hit_probability,
         {"image": (16, 16), "crop": CROP, "corners": ((0, 1),), "sizes": (2, 2)},
+    ),
+    "best_crop": (
+        functools.partial(pdp.best_crop, patch=pdp.Patch((2, 2))),
+        {"image": (32, 16), "size": (8, 8), "jitter": "full"},
+    ),
+    "design": (
+        lambda **given: (
+            pdp.design(
+                pdp.TrainingPlan(**{**PLAN, "views": 1, "views_clipped": None}), **given
+            ).candidates
+        ),
+        {"min_crop": (24, 24), "max_crop": (32, 32), "delta": 0.125, "epsilon": 1.5, "room": 0.25},
+    ),
+    "diversity": (
+        lambda **given: dataclasses.astuple(pdp.diversity(**given)),
+        {"image": (32, 16), "crop": CROP},
+    ),
+    "one_run_audit": (
+        pdp.one_run_audit,
+        {"correct": 70, "guesses": 80, "canaries": 100, "delta": 0.0, "confidence": 0.75},
     ),
     "epsilons": (
         lambda **given: pdp.epsilons([run()], **given),
@@ -127,7 +157,7 @@ QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "views_clipped_apart": (step.views_clipped_apart, {"inclusion": 0.25, "mu": 0.5, "views": 2}),
     "plan.epsilon": (lambda **given: run().epsilon(**given), {"delta": 0.125, "tolerance": 0.5}),
     "plan.epsilon_bounds": (lambda **given: run().epsilon_bounds(**given), {"delta": 0.125}),
-    "plan.delta": (lambda **given: run().delta(**given), {"epsilon": 0.5, "method": "exact"}),
+    "plan.delta": (lambda **given: run().delta(**given), {"epsilon": 0.5}),
     "plan.tradeoff": (lambda **given: run().tradeoff(**given), {"alpha": 0.25}),
     "plan.attack_success": (lambda **given: run().attack_success(**given), {"prior": 0.25}),
     "plan.profile": (lambda **given: run().profile(**given), {"epsilon": (0.5, 2.0)}),

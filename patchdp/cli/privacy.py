@@ -35,7 +35,7 @@ __all__ = ["epsilon", "method_of", "noise", "solve"]
 
 def method_of(settings: Settings) -> Method:
     """The engine that the settings name, by default `pld`."""
-    return _checks.choice("method", settings.get("method", "pld"), METHODS)
+    return _checks.choice("method", settings.get("method", "auto"), METHODS)
 
 
 def _result(
@@ -45,7 +45,7 @@ def _result(
     tolerance: float | None = None,
 ) -> dict[str, Any]:
     progress = output.progress("optimal composition")
-    bounds = plan.epsilon_bounds(delta, method=method, tolerance=tolerance, progress=progress)
+    bounds = plan.certificate(delta, method=method, tolerance=tolerance, progress=progress)
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     first = plans[0]
     rates = [float(p.effective_sampling_probability) for p in plans]
@@ -61,7 +61,7 @@ def _result(
         "effective_sampling_probability": rates[0] if one else rates,
         "sampling": [sampling_name(p.sampling) for p in plans][0 if one else slice(None)],
         "steps": sum(counts),
-        "method": method,
+        "method": bounds.prover,
         "assumptions": list(assumptions(plan)),
         "version": __version__,
     }

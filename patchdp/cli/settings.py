@@ -67,7 +67,7 @@ _HELP: Mapping[str, str] = {
     "pixel_range": "Largest change of a pixel value where the noise is added.",
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
-    "method": "pld (default), exact, rdp or optimal.",
+    "method": "auto (default), composed, exact, pld, rdp or optimal.",
     "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2).",
 }
 

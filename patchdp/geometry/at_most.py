@@ -22,6 +22,9 @@ __all__ = ["AtMost"]
 class AtMost(Crop):
     """Sees a part of what `crop` sees: the probabilities of `crop` are bounds.
 
+    A bound stays one in views, by chance, after resizing and inside another crop; it is no bound
+    on what is cropped out of it, of which `NestedCrop` would have to know where it lies.
+
     >>> from patchdp.geometry import RandomCrop
     >>> AtMost(RandomCrop((4, 4)))
     AtMost(RandomCrop((4, 4)))

@@ -51,7 +51,8 @@ class Crop(ABC):
     def combine(self, probabilities: Sequence[T]) -> T:
         """The hit probability of the crop from those of its `laws`, strictly increasing in each.
 
-        The arguments are fractions, floats, or arrays, and so is the result.
+        The arguments are fractions, floats, or arrays, and so is the result; a fraction that would
+        have too many digits comes as a float, right to a relative 1e-13.
         """
         return probabilities[0]
 

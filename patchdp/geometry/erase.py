@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from patchdp._budget import afford
 from patchdp._checks import chance, shown
 from patchdp.geometry.crop import Crop, RandomCrop, same_axes
 from patchdp.geometry.law import WindowLaw
@@ -45,6 +46,11 @@ class ErasedWindows(CountedLaw):
     def hits_at(self, starts: Counts, stops: Counts) -> Counts:
         counts = np.empty(starts.shape, dtype=np.int64)
         width = stops - starts
+        afford(
+            self.windows.length + int(width.max(initial=0)),
+            "erasing a part of a window",
+            "use a smaller crop, or leave the erasing out: it shows at most what the crop shows",
+        )
         for size in np.unique(width):
             same = width == size
             counts[same] = self._hits_of_width(int(size), starts[same])
@@ -126,8 +132,8 @@ class RandomErasing(Crop):
     Raises:
         ValueError: another crop, a probability outside (0, 1], pairs that are not ordered.
 
-    Source: `torchvision.transforms.RandomErasing`; see the section on crop distributions of
-    docs/theory.md.
+    Source: `torchvision.transforms.RandomErasing`; see `docs/theory/geometry.md`,
+    "Crop distributions".
     """
 
     crop: RandomCrop
@@ -154,9 +160,8 @@ class RandomErasing(Crop):
         rows, columns = np.nonzero(table[1:, 1:])
         boxes = table[rows + 1, columns + 1]
         if fits > 0:
-            # Less erased than drawn is the safe side of the rounding.
             drawn = 1.0 if fits >= 1 else -math.expm1(10 * math.log1p(-fits))
-            boxes *= drawn / fits * (1 - relative_error(self.scale, self.ratio))
+            boxes *= drawn / fits
         heights, row = np.unique(rows, return_inverse=True)
         widths, column = np.unique(columns, return_inverse=True)
         axes = (
@@ -166,7 +171,8 @@ class RandomErasing(Crop):
         index = np.zeros((len(boxes) + 1, 2), dtype=np.int64)
         index[1:, 0], index[1:, 1] = row + 1, column + 1
         weights = np.concatenate([[1.0], -float(self.probability) * boxes])
-        return (WindowLaw(axes, index, weights, monotone=False),)
+        slack = relative_error(self.scale, self.ratio)
+        return (WindowLaw(axes, index, weights, monotone=False, slack=slack),)
 
     def __repr__(self) -> str:
         said = [repr(self.crop), repr(self.probability)]

@@ -20,11 +20,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from patchdp._budget import afford
 from patchdp._checks import MOST, exactly_positive, shown
 from patchdp._checks import count as as_count
 from patchdp.geometry.sizes import (
@@ -115,7 +116,9 @@ class Patch(_Placed):
 
     def pixels(self, axes: int) -> Pixels:
         """The pixel set inside its bounding box."""
-        return np.ones(self.shape(axes), dtype=np.bool_)
+        shape = self.shape(axes)
+        _afford_pixels(shape)
+        return np.ones(shape, dtype=np.bool_)
 
     def __repr__(self) -> str:
         return f"Patch({self.size!r}{self._placement()})"
@@ -222,7 +225,7 @@ class Disk(_Placed):
 
     def pixels(self, axes: int) -> Pixels:
         """The pixel set inside its bounding box."""
-        self.shape(axes)
+        _afford_pixels(self.shape(axes))
         return _ball(Fraction(self.radius), axes)
 
     def __repr__(self) -> str:
@@ -260,17 +263,43 @@ class PatchUnion:
             raise ValueError(f"parts must have the same number of axes, got {sorted(set(axes))}")
         object.__setattr__(self, "parts", parts)
 
+    within: ClassVar[None] = None
+
+    def boxes(self) -> list[tuple[Size, Size]] | None:
+        """First corner and size of every part, where all of them are boxes."""
+        found = [(p.at, p.size) for p in self.parts if isinstance(p, Patch) and p.at is not None]
+        return found if len(found) == len(self.parts) else None
+
+    @property
+    def at(self) -> Size:
+        """First corner of the bounding box."""
+        return tuple(map(min, zip(*(at for at, _ in self._placed()), strict=True)))
+
+    def shape(self, axes: int) -> Size:
+        """Bounding box in an image of so many axes."""
+        ends = ([a + n for a, n in zip(*part, strict=True)] for part in self._placed(axes))
+        return tuple(max(e) - a for a, e in zip(self.at, zip(*ends, strict=True), strict=True))
+
     def placed(self, axes: int) -> Mask:
         """The union as one mask at its place."""
-        boxes = [(part.at, part.shape(axes), part.pixels(axes)) for part in self.parts]
-        first = tuple(min(at[k] for at, _, _ in boxes if at) for k in range(axes))
-        last = tuple(max(at[k] + shape[k] for at, shape, _ in boxes if at) for k in range(axes))
-        union = np.zeros(tuple(e - s for s, e in zip(first, last, strict=True)), dtype=np.bool_)
-        for at, shape, pixels in boxes:
-            assert at is not None
-            cut = (slice(a - s, a - s + n) for a, s, n in zip(at, first, shape, strict=True))
-            union[tuple(cut)] |= pixels
+        shape, first = self.shape(axes), self.at
+        afford(
+            math.prod(shape),
+            f"a union of patches across {spelled(shape)} pixels",
+            "add up the probabilities of its parts, which bounds that of the union",
+        )
+        union = np.zeros(shape, dtype=np.bool_)
+        for part, (at, size) in zip(self.parts, self._placed(axes), strict=True):
+            cut = (slice(a - s, a - s + n) for a, s, n in zip(at, first, size, strict=True))
+            union[tuple(cut)] |= part.pixels(axes)
         return Mask(union, at=first)
+
+    def _placed(self, axes: int | None = None) -> list[tuple[Size, Size]]:
+        found = []
+        for part in self.parts:
+            assert part.at is not None
+            found.append((part.at, part.shape(len(part.at) if axes is None else axes)))
+        return found
 
     def __repr__(self) -> str:
         return f"PatchUnion({self.parts!r})"
@@ -281,6 +310,14 @@ PrivatePatch: TypeAlias = Patch | Mask | Disk | PatchUnion
 
 def _others(axis: int, axes: int) -> Size:
     return tuple(k for k in range(axes) if k != axis)
+
+
+def _afford_pixels(shape: Size) -> None:
+    afford(
+        math.prod(shape),
+        f"a set of pixels in a box of {spelled(shape)}",
+        f"use the box itself, Patch({shape}), which bounds every set inside it",
+    )
 
 
 def _as_pixels(pixels: Any) -> Pixels:
@@ -299,7 +336,7 @@ def _as_pixels(pixels: Any) -> Pixels:
     return array.astype(np.bool_)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _ball(radius: Fraction, axes: int) -> Pixels:
     # v.v <= radius^2 with integer v is v.v <= floor(radius^2), which is exact.
     reach = math.floor(radius)

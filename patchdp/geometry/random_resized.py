@@ -47,8 +47,8 @@ class RandomResizedCrop(Crop):
     Raises:
         ValueError: a pair that is not positive and ordered; on use, an image without two axes.
 
-    Source: `torchvision.transforms.RandomResizedCrop`; the law of the sides is derived in the
-    section on crop distributions of docs/theory.md.
+    Source: `torchvision.transforms.RandomResizedCrop`; the law of the sides is derived in
+    `docs/theory/geometry.md`, "Crop distributions" (Theorem 5).
     """
 
     scale: tuple[float, float] = (0.08, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy as np
 from patchdp._checks import MOST, shown, whole
 
 __all__ = [
+    "ImageSizes",
     "Interval",
     "Size",
     "as_corner",
+    "as_images",
     "as_pairs",
     "as_region",
     "as_size",
@@ -22,6 +24,7 @@ __all__ = [
 
 Size: TypeAlias = tuple[int, ...]
 Interval: TypeAlias = tuple[int, int]
+ImageSizes: TypeAlias = Sequence[int] | Iterable[Sequence[int]]
 
 
 def spelled(size: Iterable[int]) -> str:
@@ -91,3 +94,21 @@ def as_region(name: str, value: object, axes: int | None) -> tuple[Interval, ...
             f"{name} must have {axes} axes, one per axis of the patch, got {shown(value)}"
         )
     return tuple(region)
+
+
+def as_images(image: ImageSizes) -> list[Size]:
+    """One size or many as a list of distinct sizes, in the order given."""
+    if type(image) is tuple and image and type(image[0]) is int:
+        return [as_size("image", image)]
+    entries = as_tuple(image)
+    if entries is None:
+        raise ValueError(
+            f"image must be a size as (1024, 2048), or a list of sizes, got {shown(image)}"
+        )
+    if not entries or as_tuple(entries[0]) is None:
+        return [as_size("image", entries)]
+    sizes = list(dict.fromkeys(as_size("image", entry) for entry in entries))
+    axes = {len(size) for size in sizes}
+    if len(axes) > 1:
+        raise ValueError(f"image sizes must have the same number of axes, got {sorted(axes)}")
+    return sizes

@@ -47,7 +47,7 @@ class MixturePair:
       q_weights, q_means: The mixture `Q`; every mean is at most 0.
       p_weights, p_means: The mixture `P`, the same as `Q` plus the differences.
 
-    Source: `docs/theory.md`, "Gaussian mixtures": Theorem 11 and Theorem 12, by Theorem 10.
+    Source: `docs/theory/one_step.md`, "Gaussian mixtures": Theorems 11 and 12, by Theorem 10.
     """
 
     gains: tuple[float, ...]

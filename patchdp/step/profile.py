@@ -43,7 +43,7 @@ class StepProfile:
       attainable: Whether the single pair of `parts` is a real execution, so that it also gives a
         lower bound on any valid epsilon.
 
-    Source: `docs/theory.md`, "Symmetry of profiles" (Theorem 7).
+    Source: `docs/theory/one_step.md`, "Symmetry of profiles" (Theorem 7).
     """
 
     parts: tuple[tuple[float, MixturePair], ...]
@@ -83,7 +83,7 @@ def fixed_size_pair(*, rate: float | Fraction, mu: float) -> MixturePair:
       rate: Chance in (0, 1] that the changed content takes part in the step.
       mu: Half the distance of the replacement in noise standard deviations, `1/noise_multiplier`.
 
-    Source: `docs/theory.md`, "Fixed-size batches".
+    Source: `docs/theory/sampling.md`, "Fixed-size batches".
     """
     r, mu = _checks.probability("rate", rate), _checks.positive("mu", mu, up=True)
     rest = float(1 - r)
@@ -108,7 +108,7 @@ def poisson_pair(*, rate: float | Fraction, inclusion: float | Fraction, mu: flo
       inclusion: Chance `p` in (0, 1] that its crop shows the patch.
       mu: `1/noise_multiplier`.
 
-    Source: `docs/theory.md`, "Poisson batches".
+    Source: `docs/theory/sampling.md`, "Poisson batches".
     """
     q, p = _checks.probability("rate", rate), _checks.probability("inclusion", inclusion)
     mu = _checks.positive("mu", mu, up=True)

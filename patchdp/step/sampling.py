@@ -108,7 +108,7 @@ class Shuffle:
       batch_size: Images per step. Privacy does not depend on it; a statement may mention it.
       dataset_size: Number of images, likewise.
 
-    Source: `docs/theory.md`, "Shuffled epochs" (Theorem 15).
+    Source: `docs/theory/sampling.md`, "Shuffled epochs" (Theorem 15).
     """
 
     batch_size: int | None = None

@@ -25,8 +25,7 @@ from opacus.accountants.registry import _ACCOUNTANTS
 from opacus.optimizers import AdaClipDPOptimizer
 
 from patchdp import _checks
-from patchdp.composition.exact import ExactEngineError
-from patchdp.composition.tilted import GridTooLarge
+from patchdp.composition.certificate import Refused
 from patchdp.guarantee import Guarantee, Method
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling, Entry
 from patchdp.step import Poisson
@@ -115,7 +114,7 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
         return self._guarantee(self._executed(), self.epoch_starts)
 
     def get_epsilon(
-        self, delta: float, *, method: Method = "pld", tolerance: float = 1e-3, **_unused: Any
+        self, delta: float, *, method: Method = "auto", tolerance: float = 1e-3, **_unused: Any
     ) -> float:
         """The certified patch-level epsilon of the run so far, as `TrainingPlan.epsilon`.
 
@@ -284,7 +283,7 @@ def register(
 
 
 def certified_epsilon(
-    run: Guarantee, delta: float, *, method: Method = "pld", tolerance: float = 1e-3
+    run: Guarantee, delta: float, *, method: Method = "auto", tolerance: float = 1e-3
 ) -> float:
     """`run.epsilon`, by another engine where this one can certify nothing sharp.
 
@@ -298,13 +297,10 @@ def certified_epsilon(
     >>> 0.29 < certified_epsilon(run, 1e-5) < 0.3
     True
     """
-    engines: tuple[Method, ...] = (method, "exact", "rdp")
-    for engine in engines:
-        try:
-            return run.epsilon(delta, method=engine, tolerance=tolerance)
-        except (GridTooLarge, ExactEngineError) as error:
-            refused = error
-    raise refused
+    try:
+        return run.epsilon(delta, method=method, tolerance=tolerance)
+    except Refused:
+        return run.epsilon(delta, tolerance=tolerance)
 
 
 def _named(name: str, claim: Claim) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         delta: float,
         epochs: int,
         module: Any = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> float:
         """The least noise at which `epochs` passes over a loader stay within `(epsilon, delta)`.
 
