@@ -49,7 +49,7 @@ from patchdp.geometry import (
 from patchdp.grid import Grid
 from patchdp.guarantee import Bounds, Profile
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, PixelNoise, Poisson, Shuffle
+from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Shuffle
 from patchdp.sweep import Sweep, sweep
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "PixelNoise",
     "Poisson",
     "Profile",
+    "RandomAllocation",
     "RandomApply",
     "RandomCrop",
     "RandomErasing",

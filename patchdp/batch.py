@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition import exact
+from patchdp.composition import exact, given
 from patchdp.guarantee import METHODS, Guarantee, Method, check_delta
 
 __all__ = ["epsilons"]
@@ -52,7 +52,8 @@ def epsilons(
       delta: In (0, 1): one for all, or one for each plan.
       method: `"exact"` certifies by the exact engine's error bars. `"exact_estimate"` returns its
         values without them: usually right to ten digits, but they certify nothing.
-        `"pld"` and `"rdp"` ask each plan in turn.
+        `"pld"` and `"rdp"` ask each plan in turn. Plans with `RandomAllocation`, which the exact
+        engine does not take, get the certified epsilon of `"pld"`.
 
     Returns:
       Array of shape `(len(plans),)`: upper bounds, unless estimates were asked for.
@@ -79,7 +80,9 @@ def epsilons(
     groups: dict[int, list[int]] = {}
     phases = [plan.phases for plan in rows]
     for i, found in enumerate(phases):
-        if rows[i].one_image[1] == 1:
+        if given.plain(found) is None:
+            result[i] = rows[i].epsilon(float(deltas[i]))
+        elif rows[i].one_image[1] == 1:
             groups.setdefault(len(found), []).append(i)
         elif method == "exact":  # two curves each: see composition/group.py
             result[i] = rows[i].epsilon(float(deltas[i]), method=method)

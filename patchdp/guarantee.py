@@ -14,20 +14,18 @@ import numpy.typing as npt
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, pld, rdp, tradeoff
+from patchdp.composition import answers, certify, exact, given, pld, rdp, tradeoff
+from patchdp.composition.given import Step
 from patchdp.composition.group import group_epsilon, group_log_delta
 from patchdp.composition.masses import loss_masses
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
 from patchdp.composition.tilted import GridTooLarge
-from patchdp.step.profile import StepProfile
 
 __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
 
 Array = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["pld", "exact", "rdp", "optimal"]
 METHODS: tuple[Method, ...] = ("pld", "exact", "rdp", "optimal")
-# Logarithm of the smallest positive float.
-_LEAST_LOG = -745.0
 Progress: TypeAlias = Callable[[float], None]
 
 
@@ -61,29 +59,7 @@ def check_delta(delta: object) -> float:
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
 
-Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
-
-
-def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
-    try:
-        return np.asarray(exact.log_delta_estimate(phases, epsilon))
-    except exact.ExactEngineError:
-        return certify.log_delta_upper(phases, epsilon=epsilon, tolerance=1e-2)
-
-
-def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
-    if method == "exact":
-        return float(exact.epsilon_upper(phases, np.array(log_delta)))
-    return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=tolerance).value
-
-
-def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
-    logs = rdp.log_delta(phases, epsilon)
-    # What is below every float anyway need not be composed.
-    near = logs > _LEAST_LOG
-    if np.any(near):
-        logs[near] = np.minimum(logs[near], certify.log_delta_upper(phases, epsilon=epsilon[near]))
-    return logs
+Phases: TypeAlias = tuple[tuple[Step, int], ...]
 
 
 class Guarantee(ABC):
@@ -91,7 +67,7 @@ class Guarantee(ABC):
 
     @property
     @abstractmethod
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> Phases:
         """Steps and how often each is applied; empty where no crop ever shows the patch."""
 
     @property
@@ -169,8 +145,16 @@ class Guarantee(ABC):
         log_delta = check_delta(delta)
         if not self.phases:
             return math.inf if self.noiseless else 0.0
+        plain = given.plain(self.phases)
+        if plain is None and tolerance is not None:
+            raise ValueError(
+                f"tolerance is not offered with RandomAllocation, got {tolerance!r}: its epsilons "
+                "lie within about 2e-3 of what the analysis proves"
+            )
         if method == "rdp":
-            return rdp.epsilon(self.phases, math.exp(log_delta))
+            if plain is None:
+                raise given.refuse_other_than_pld(method)
+            return rdp.epsilon(plain, math.exp(log_delta))
         if method == "optimal":
             return self._optimal(delta, tolerance, progress).upper
         allowed = _checks.positive("tolerance", 1e-3 if tolerance is None else tolerance)
@@ -178,14 +162,14 @@ class Guarantee(ABC):
 
     def _composed(self, log_delta: float, method: Method, tolerance: float) -> float:
         """By masses or inversion; for several images per person, group privacy holds as well."""
-        joint = _certified(self.phases, log_delta, method, tolerance)
+        joint = answers.certified(self.phases, log_delta, method, tolerance)
         one, images = self.one_image
         if images == 1:
             return joint
         try:
             return group_epsilon(
-                lambda each: _certified(one.phases, each, method, tolerance),
-                lambda each: certify.quick_estimate(one.phases, each),
+                lambda each: answers.certified(one.phases, each, method, tolerance),
+                lambda each: answers.estimated_epsilon(one.phases, each),
                 images=images,
                 log_delta=log_delta,
                 below=joint,
@@ -200,8 +184,8 @@ class Guarantee(ABC):
         steps = self.optimal_steps
         if steps is None:
             raise ValueError(
-                "method optimal is proved for one image per person and views clipped together; "
-                "use method pld"
+                "method optimal is proved for one image per person, views clipped together and "
+                "steps that are not drawn by RandomAllocation; use method pld"
             )
         found = epsilon_optimal(
             steps, delta, tolerance=1e-2 if tolerance is None else tolerance, progress=progress
@@ -212,22 +196,22 @@ class Guarantee(ABC):
         """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        joint = certify.quick_estimate(self.phases, log_delta)
+        joint = answers.estimated_epsilon(self.phases, log_delta)
         one, images = self.one_image
         if images == 1:
             return joint
-        curve = functools.partial(certify.quick_estimate, one.phases)
+        curve = functools.partial(answers.estimated_epsilon, one.phases)
         return group_epsilon(curve, curve, images=images, log_delta=log_delta, below=joint)
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
         """Logs of deltas by the exact engine's estimate, which certifies nothing."""
         if not self.phases:
             return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
-        joint = _estimated_log_delta(self.phases, epsilon)
+        joint = answers.estimated_log_delta(self.phases, epsilon)
         one, images = self.one_image
         if images == 1:
             return joint
-        curve = functools.partial(_estimated_log_delta, one.phases)
+        curve = functools.partial(answers.estimated_log_delta, one.phases)
         return np.minimum(joint, group_log_delta(curve, epsilon, images))
 
     @overload
@@ -253,7 +237,7 @@ class Guarantee(ABC):
         if not self.phases:
             logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
         else:
-            curve = exact.log_delta_upper if method == "exact" else _certified_log_delta
+            curve = answers.exact_log_delta if method == "exact" else answers.certified_log_delta
             logs = curve(self.phases, eps)
             one, images = self.one_image
             if images > 1:
@@ -285,8 +269,11 @@ class Guarantee(ABC):
             return Bounds(None, upper)
         if not self.phases:
             return Bounds(upper, upper)
+        plain = given.plain(self.phases)
+        if plain is None:
+            return Bounds(given.epsilon_lower(self.phases, check_delta(delta), upper), upper)
         try:
-            lower = float(exact.epsilon_lower(self.phases, np.array(check_delta(delta))))
+            lower = float(exact.epsilon_lower(plain, np.array(check_delta(delta))))
         except exact.ExactEngineError:
             return Bounds(adaptive, upper)
         return Bounds(lower if adaptive is None else max(lower, adaptive), upper)
@@ -345,7 +332,10 @@ class Guarantee(ABC):
         """Rényi divergence of the whole run at each order above 1."""
         if self.noiseless:
             return np.full(np.shape(orders), math.inf)
-        return rdp.curve(self.phases, orders)
+        plain = given.plain(self.phases)
+        if plain is None:
+            raise given.refuse_other_than_pld("rdp")
+        return rdp.curve(plain, orders)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
         """The run as a privacy loss distribution of dp-accounting, composed by its engine.
@@ -364,11 +354,16 @@ class Guarantee(ABC):
                 else "the crop never shows the patch: there is no privacy loss to distribute"
             )
         log_delta = check_delta(delta)
+        plain = given.plain(self.phases)
+        if plain is None:
+            if interval is not None:
+                raise ValueError(f"interval is chosen for RandomAllocation, got {interval!r}")
+            return pld.privacy_loss_distribution(list(given.masses(self.phases, log_delta)))
         if interval is None:
-            masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
+            masses, _, _ = certify.discretise(plain, tolerance=5e-4, log_delta=log_delta)
         else:
             width = _checks.positive("interval", interval)
-            total = sum(count for _, count in self.phases)
+            total = sum(count for _, count in plain)
             tail = log_delta - math.log(total) - 12.0
-            masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]
+            masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in plain]
         return pld.privacy_loss_distribution(masses)

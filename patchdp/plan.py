@@ -41,8 +41,10 @@ from patchdp.geometry import (
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
+    AllocationProfile,
     PixelNoise,
     Poisson,
+    RandomAllocation,
     Sampling,
     Shuffle,
     StepProfile,
@@ -81,11 +83,12 @@ class TrainingPlan(Guarantee):
       image: Size of the images, in any number of axes, or a list of sizes.
       crop: The distribution of the crop.
       patch: What is private in one image.
-      sampling: How batches are drawn: `Poisson`, `FixedSize` or `Shuffle`.
+      sampling: How batches are drawn: `Poisson`, `FixedSize`, `RandomAllocation` or `Shuffle`.
       noise_multiplier: Noise standard deviation over clipping norm; 0 means no noise.
       steps: Number of DP-SGD steps; or
       epochs: Passes over the data: `ceil(dataset_size / batch_size)` steps each (for a bare
-        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` takes epochs only.
+        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` and
+        `RandomAllocation` take epochs only.
       images_per_person: In how many images the same person's patch may lie; all of them may
         change at once between the neighbouring data sets.
       views: Independent crops of each image in a step.
@@ -115,7 +118,8 @@ class TrainingPlan(Guarantee):
         _checks.nonnegative("noise_multiplier", self.noise_multiplier)
         if not isinstance(self.sampling, Sampling):
             raise ValueError(
-                f"sampling must be Poisson(...), FixedSize(...) or Shuffle(), got {self.sampling!r}"
+                "sampling must be Poisson(...), FixedSize(...), RandomAllocation(...) or "
+                f"Shuffle(), got {self.sampling!r}"
             )
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, exactly one of the two")
@@ -123,19 +127,25 @@ class TrainingPlan(Guarantee):
             _checks.count("steps", self.steps)
         else:
             _checks.count("epochs", self.epochs)
-        if isinstance(self.sampling, Shuffle) and self.epochs is None:
-            raise ValueError(
-                "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
-                "not steps"
-            )
+        self._check_epochs()
         _checks.count("images_per_person", self.images_per_person)
-        if isinstance(self.sampling, Shuffle) and self.images_per_person > 1:
-            raise ValueError(
-                "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize"
-            )
         self._check_views()
         self._check_pixel_noise()
         _ = self.inclusion
+
+    def _check_epochs(self) -> None:
+        if not self.per_epoch:
+            return
+        name = type(self.sampling).__name__
+        if self.epochs is None:
+            raise ValueError(
+                f"{name} is accounted per epoch: give epochs (the most often any image appears), "
+                "not steps"
+            )
+        if self.images_per_person > 1:
+            raise ValueError(
+                f"images_per_person above 1 is not proved for {name}; use Poisson or FixedSize"
+            )
 
     def _check_views(self) -> None:
         allowed = ("together", "summed", "averaged")
@@ -172,9 +182,14 @@ class TrainingPlan(Guarantee):
         return inclusion(self.image, self.crop, self.patch)
 
     @property
+    def per_epoch(self) -> bool:
+        """Whether epochs are composed, not steps."""
+        return isinstance(self.sampling, Shuffle | RandomAllocation)
+
+    @property
     def applications(self) -> int:
-        """How many times the step is composed: DP-SGD steps, or epochs for `Shuffle`."""
-        if isinstance(self.sampling, Shuffle):
+        """How many times the step is composed: DP-SGD steps, or epochs where those are."""
+        if self.per_epoch:
             assert self.epochs is not None
             return self.epochs
         if self.steps is not None:
@@ -208,10 +223,25 @@ class TrainingPlan(Guarantee):
         return self.sampling.probability * self.hit_probability
 
     @cached_property
-    def step(self) -> StepProfile:
+    def step(self) -> StepProfile | AllocationProfile:
         """The privacy profile of one application."""
         # Views that are clipped on their own and summed weigh up to `views` clipping norms.
         weight = self.views if self.views_clipped == "summed" else 1
+        if isinstance(self.sampling, RandomAllocation):
+            epoch = AllocationProfile(
+                inclusion=self.hit_probability,
+                mu=math.nextafter(weight / self.noise_multiplier, math.inf),
+                rounds=self.sampling.steps_per_epoch,
+            )
+            if epoch.accounted_rounds > 1:
+                return epoch
+            # Shuffle stands in; that its order is known makes it attainable there only.
+            known = step_profile(
+                Shuffle(),
+                inclusion_probability=epoch.inclusion,
+                noise_multiplier=self.noise_multiplier / weight,
+            )
+            return dataclasses.replace(known, attainable=epoch.rounds == 1)
         apart = self.views_clipped in ("summed", "averaged")
         if self.images_per_person == 1 and apart and self.sampling.probability == 1:
             scale = 1 if self.views_clipped == "summed" else self.views
@@ -240,7 +270,9 @@ class TrainingPlan(Guarantee):
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
         together = self.views == 1 or self.views_clipped == "together"
-        return self.inclusion.attained and plain and together
+        if not (self.inclusion.attained and plain and together):
+            return False
+        return not self.phases or isinstance(self.step, AllocationProfile) or self.step.attainable
 
     @property
     def one_image(self) -> tuple[TrainingPlan, int]:
@@ -249,7 +281,7 @@ class TrainingPlan(Guarantee):
         return self.replace(images_per_person=1), self.images_per_person
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[StepProfile | AllocationProfile, int], ...]:
         if self.inclusion.probability == 0 or self.noise_multiplier == 0:
             return ()
         return ((self.step, self.applications),)
@@ -260,6 +292,8 @@ class TrainingPlan(Guarantee):
             return None
         if not self.phases:
             return ()
+        if isinstance(self.step, AllocationProfile):
+            return None
         step = OptimalStep(
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
@@ -372,8 +406,8 @@ class Composition(Guarantee):
         return Composition(tuple(plan.one_image[0] for plan in self.plans)), images
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
-        counts: dict[StepProfile, int] = {}
+    def phases(self) -> tuple[tuple[StepProfile | AllocationProfile, int], ...]:
+        counts: dict[StepProfile | AllocationProfile, int] = {}
         for plan in self.plans:
             for step, count in plan.phases:
                 counts[step] = counts.get(step, 0) + count

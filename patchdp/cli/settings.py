@@ -16,7 +16,7 @@ import numpy as np
 from patchdp.geometry import Disk, Mask, Patch, RandomCrop
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, PixelNoise, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Sampling, Shuffle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,7 +53,7 @@ _HELP: Mapping[str, str] = {
     "padding": "Pixels of constant padding on every side before the crop.",
     "patch": "Private patch: a box such as 10x10, disk:RADIUS, or a boolean .npy mask.",
     "within": "Where the patch may lie, as START:STOP per axis, such as 512:1024,0:2048.",
-    "sampling": "How batches are drawn: poisson, fixed or shuffle.",
+    "sampling": "How batches are drawn: poisson, fixed, allocation or shuffle.",
     "batch_size": "Images per batch (expected, for poisson).",
     "dataset_size": "Number of images.",
     "sampling_probability": "Poisson sampling probability, instead of the two sizes.",
@@ -184,6 +184,7 @@ def _patch(value: Any, within: Any) -> PrivatePatch:
 _SAMPLERS: Mapping[str, type[Sampling]] = {
     "poisson": Poisson,
     "fixed": FixedSize,
+    "allocation": RandomAllocation,
     "shuffle": Shuffle,
 }
 
@@ -202,15 +203,19 @@ def _sampling(settings: Settings) -> Sampling:
         return Poisson(batch_size=batch, dataset_size=dataset, sampling_probability=rate)
     if rate is not None:
         raise ValueError("sampling_probability goes with sampling poisson only")
-    if kind == "fixed":
+    if kind in ("fixed", "allocation"):
         if batch is None or dataset is None:
-            raise ValueError("sampling fixed needs batch_size and dataset_size")
-        return FixedSize(batch_size=batch, dataset_size=dataset)
+            raise ValueError(f"sampling {kind} needs batch_size and dataset_size")
+        if kind == "fixed":
+            return FixedSize(batch_size=batch, dataset_size=dataset)
+        return RandomAllocation(batch_size=batch, dataset_size=dataset)
     if kind == "shuffle":
         return Shuffle(batch_size=batch, dataset_size=dataset)
     if kind is None:
-        raise ValueError("sampling is missing: give poisson, fixed or shuffle; it has no default")
-    raise ValueError(f"sampling must be poisson, fixed or shuffle, got {kind!r}")
+        raise ValueError(
+            "sampling is missing: give poisson, fixed, allocation or shuffle; it has no default"
+        )
+    raise ValueError(f"sampling must be poisson, fixed, allocation or shuffle, got {kind!r}")
 
 
 def _optional(settings: Settings, name: str, parse: Callable[[str, Any], Any]) -> Any:

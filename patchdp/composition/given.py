@@ -21,17 +21,30 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from patchdp.composition import given_lower as lower
 from patchdp.composition import tilted
 from patchdp.composition.masses import LossMasses, loss_masses
 from patchdp.step.allocation_upper import Accuracy
 from patchdp.step.profile import StepProfile
 from patchdp.step.random_allocation import AllocationProfile
 
-__all__ = ["epsilon_upper", "log_delta_upper", "polygon_masses"]
+__all__ = [
+    "Plain",
+    "Step",
+    "epsilon_lower",
+    "epsilon_upper",
+    "in_a_known_order",
+    "log_delta_upper",
+    "masses",
+    "plain",
+    "polygon_masses",
+    "refuse_other_than_pld",
+]
 
 Array = npt.NDArray[np.float64]
 Step = StepProfile | AllocationProfile
 Phases = Sequence[tuple[Step, int]]
+Plain = tuple[tuple[StepProfile, int], ...]
 
 _UNIT = 2.0**-53
 # What polygons may add to log delta, relative to the slope times epsilon.
@@ -39,6 +52,39 @@ _ALLOWED = 2e-4
 # Mass that may go to infinity, relative to delta.
 _GIVEN_AWAY = 2e-4
 _COARSE, _MOST_CELLS = 24, 1 << 17
+# Up to this much `mu` an epoch in a known order is no match.
+_PLENTY = 2.0
+
+
+def plain(phases: Phases) -> Plain | None:
+    """The same phases where none of them is given by values, so that every engine takes them."""
+    found = [(step, count) for step, count in phases if isinstance(step, StepProfile)]
+    return tuple(found) if len(found) == len(phases) else None
+
+
+def in_a_known_order(phases: Phases) -> Plain | None:
+    """The same with epochs in a known order, where little noise might make that the better bound.
+
+    None with more noise: there the polygons are sharper by far.
+    """
+    if all(isinstance(s, StepProfile) or s.mu <= _PLENTY for s, _ in phases):
+        return None
+    known = [
+        (s if isinstance(s, StepProfile) else StepProfile(((1.0, s.shuffle),), False), n)
+        for s, n in phases
+    ]
+    return tuple(known)
+
+
+def refuse_other_than_pld(method: str) -> ValueError:
+    """The refusal of a method, which is returned for method `"pld"` too but raised for others."""
+    error = ValueError(
+        f"method {method!r} is not offered with RandomAllocation, whose epochs are given by "
+        "certified values; use method 'pld'"
+    )
+    if method != "pld":
+        raise error
+    return error
 
 
 def polygon_masses(losses: npt.NDArray[np.int64], values: Array, interval: float) -> LossMasses:
@@ -95,7 +141,7 @@ class _Profile:
 
     def __init__(self, step: AllocationProfile, interval: float, floor: float) -> None:
         self.step, self.interval = step, interval
-        self.accuracy = Accuracy(floor=max(min(1e-9, 0.1 * floor), 1e-14))
+        self.accuracy = Accuracy(floor=max(min(1e-9, 0.1 * floor), 1e-60))
         self.floor = floor
         last = min(math.ceil(_largest(step, floor) / interval), _MOST_CELLS)
         first = max(math.floor(0.25 * step.scale / interval), 1)
@@ -122,11 +168,13 @@ class _Profile:
         kinks = np.maximum(np.diff(slopes), 0.0) / (0.5 * (x[2:] - x[:-2]))
         curves = np.concatenate([kinks[:1], 0.5 * (kinks[1:] + kinks[:-1]), kinks[-1:]])
         middle = 0.5 * (e[1:] + e[:-1])
-        weight = np.exp((tilt - 1) * middle) + np.exp(-(tilt + 2) * middle)
-        costs = tilt * (tilt + 1) * weight * curves * np.diff(x) ** 3 / 12
-        # No cell adds more than its whole value.
-        most = tilt * (tilt + 1) * np.exp(tilt * middle) * v[:-1] * np.diff(e)
-        return np.asarray(np.minimum(costs, most))
+        with np.errstate(over="ignore"):
+            weight = np.exp((tilt - 1) * middle) + np.exp(-(tilt + 2) * middle)
+        with np.errstate(over="ignore", invalid="ignore"):
+            costs = tilt * (tilt + 1) * weight * curves * np.diff(x) ** 3 / 12
+            # No cell adds more than its whole value.
+            most = tilt * (tilt + 1) * np.exp(tilt * middle) * v[:-1] * np.diff(e)
+        return np.asarray(np.nan_to_num(np.fmin(costs, most), nan=0.0, posinf=1e300))
 
     def refine(self, tilt: float, allowed: float, most: int) -> bool:
         """Cut cells so that the polygon costs about `allowed`; False where it already does."""
@@ -164,6 +212,30 @@ def _interval(step: AllocationProfile, floor: float) -> float:
     return max(min(step.scale / 16, top / 1024), top / _MOST_CELLS)
 
 
+def masses(phases: Phases, log_delta: float) -> tuple[tuple[LossMasses, int], ...]:
+    """Discretised steps on one grid, fine enough for a delta.
+
+    Args:
+      phases: Steps and how often each is applied.
+      log_delta: Natural logarithm of delta.
+    """
+    return _masses(tuple(phases), log_delta)
+
+
+def epsilon_lower(phases: Phases, log_delta: float, near: float) -> float | None:
+    """An epsilon that is attained for certain; None where phases of other kinds take part.
+
+    Args:
+      phases: Steps and how often each is applied.
+      log_delta: Natural logarithm of delta.
+      near: The certified epsilon.
+    """
+    (step, count), *others = phases
+    if others or not isinstance(step, AllocationProfile):
+        return None
+    return lower.epsilon_lower(step, count, log_delta, near=near)
+
+
 @functools.lru_cache(maxsize=64)
 def _masses(
     phases: tuple[tuple[Step, int], ...], log_delta: float
@@ -196,7 +268,9 @@ def _masses(
             if isinstance(step, AllocationProfile):
                 mine = allowed * count / sum(n for s, n in phases if s in profiles)
                 log_m = profiles[step].masses().log_mgf(tilt)
-                moved |= profiles[step].refine(tilt, mine / count * math.exp(log_m), most)
+                moved |= profiles[step].refine(
+                    tilt, mine / count * math.exp(min(log_m, 700.0)), most
+                )
         if not moved:
             break
     return rows()

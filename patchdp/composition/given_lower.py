@@ -118,7 +118,7 @@ def epsilon_lower(epoch: AllocationProfile, count: int, log_delta: float, *, nea
     spectra = fft.rfft(kernels, axis=1)
     # `values[i]` bounds from below what can still be made of the loss `(i - half) * interval`.
     losses = interval * (np.arange(2 * half + 1) - half)
-    values = np.maximum(-np.expm1(-losses), 0.0)
+    values = -np.expm1(-np.maximum(losses, 0.0))
     unit = 8 * _UNIT * math.log2(points)
     for _ in range(count):
         line = np.zeros(points)

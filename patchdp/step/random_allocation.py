@@ -32,6 +32,7 @@ Array = npt.NDArray[np.float64]
 MOST_ROUNDS = 1 << 20
 _LITTLE_NOISE = 1.5
 _MOST_WITH_LITTLE_NOISE = 1 << 10
+_HARDLY_ANY_NOISE = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ class AllocationProfile:
 
     @property
     def accounted_rounds(self) -> int:
-        """The steps the epoch is accounted with: fewer than it has where those are too many."""
+        """The steps the epoch is accounted with: fewer than it has where those are too many.
+
+        Where that is 1, with hardly any noise, an epoch in a known order stands in.
+        """
+        if self.mu > _HARDLY_ANY_NOISE:
+            return 1
         most = MOST_ROUNDS if self.mu <= _LITTLE_NOISE else _MOST_WITH_LITTLE_NOISE
         return min(self.rounds, most)
 
