@@ -48,6 +48,7 @@ from patchdp.geometry import (
 )
 from patchdp.grid import Grid
 from patchdp.guarantee import Bounds, Profile
+from patchdp.omitted import Omitted, omitted
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Shuffle
 from patchdp.sweep import Sweep, sweep
@@ -68,6 +69,7 @@ __all__ = [
     "Inclusion",
     "Mask",
     "NestedCrop",
+    "Omitted",
     "OneOf",
     "Patch",
     "PatchUnion",
@@ -95,5 +97,6 @@ __all__ = [
     "inclusion",
     "inclusion_map",
     "interop",
+    "omitted",
     "sweep",
 ]

@@ -24,6 +24,7 @@ from patchdp.cli.settings import (
 )
 from patchdp.geometry import RandomCrop
 from patchdp.guarantee import METHODS, Method
+from patchdp.omitted import omitted
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.statement import assumptions
 from patchdp.solve import PARAMETERS
@@ -82,6 +83,9 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         click.echo(
             f"at least   {output.at_least(result['epsilon_lower'])}   (a training that attains it)"
         )
+    if "epsilon_omitted" in result:
+        click.echo(f"omitted    {output.at_most(result['epsilon_omitted'])}   (a weaker promise)")
+        output.paragraph(result["omitted_protects"])
     click.echo(
         f"inclusion probability {result['inclusion_probability']:.8g}, method {result['method']}"
     )
@@ -97,7 +101,7 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         "--noise-multiplier 2 --delta 1e-5"
     )
 )
-@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance")
+@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance", "neighbours")
 def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     """Certified patch-level epsilon of a training."""
     settings = collect(config, flags)
@@ -106,7 +110,15 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     delta = parse_fraction("delta", settings["delta"])
     given = settings.get("tolerance")
     tolerance = None if given is None else float(parse_fraction("tolerance", given))
-    _show(_result(any_plan(settings), delta, method, tolerance), as_json)
+    relation = settings.get("neighbours", "replaced")
+    if relation not in ("replaced", "omitted"):
+        raise ValueError(f"neighbours must be replaced or omitted, got {relation!r}")
+    plan = any_plan(settings)
+    result = _result(plan, delta, method, tolerance)
+    if relation == "omitted":
+        found = omitted(plan, delta)
+        result |= {"epsilon_omitted": found.epsilon, "omitted_protects": found.protects}
+    _show(result, as_json)
 
 
 def _solved(

@@ -44,7 +44,7 @@ TRAINING = (
     "pixel_channels",
     "pixel_range",
 )
-QUESTION = ("delta", "epsilon", "method", "tolerance")
+QUESTION = ("delta", "epsilon", "method", "tolerance", "neighbours")
 KEYS = (*GEOMETRY, *TRAINING, *QUESTION)
 
 _HELP: Mapping[str, str] = {
@@ -69,6 +69,7 @@ _HELP: Mapping[str, str] = {
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
     "method": "pld (default), exact, rdp or optimal.",
+    "neighbours": "replaced (default), or omitted: a second, weaker relation beside it.",
     "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2).",
 }
 

@@ -31,6 +31,7 @@ from patchdp.step.random_allocation import AllocationProfile
 __all__ = [
     "Plain",
     "Step",
+    "convex_minorant",
     "epsilon_lower",
     "epsilon_upper",
     "in_a_known_order",
@@ -103,7 +104,7 @@ def polygon_masses(losses: npt.NDArray[np.int64], values: Array, interval: float
     excess = np.expm1(interval * losses)
     # The mass at 0 is `1 + 2 slope - value`; no slope may make it negative.
     values = np.maximum(values, values[0] - 0.5 * (1 - values[0]) * excess)
-    kept = _hull(excess, values)
+    kept = convex_minorant(excess, values)
     x, v = excess[kept], values[kept]
     slopes = np.append(np.diff(v) / np.diff(x), 0.0)
     # The rounding of a slope is a share of the values' size, not of their difference.
@@ -123,7 +124,7 @@ def polygon_masses(losses: npt.NDArray[np.int64], values: Array, interval: float
         )
 
 
-def _hull(x: Array, y: Array) -> list[int]:
+def convex_minorant(x: Array, y: Array) -> list[int]:
     """Numbers of the points on the lower convex hull, the first and the last among them."""
     kept: list[int] = []
     for i in range(len(x)):
