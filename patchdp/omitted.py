@@ -7,7 +7,7 @@
 ... )
 >>> found = pdp.omitted(plan, delta=1 / 2975)
 >>> round(found.epsilon, 3), round(found.replaced.upper, 3)
-(1.422, 2.936)
+(1.422, 2.935)
 
 Papers that report add-or-remove epsilons of images report this kind of number. It is smaller than
 that of a replacement because it promises less, so it is never given alone.

@@ -6,6 +6,7 @@ Fraction(66049, 200720)
 """
 
 from patchdp.geometry.at_most import AtMost
+from patchdp.geometry.clips import SceneCrop, StridedClip
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.erase import Cutout, RandomErasing
 from patchdp.geometry.fixed import CenterCrop, FixedCrop, GridCrop, WholeImage
@@ -15,6 +16,7 @@ from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion
 from patchdp.geometry.random_resized import RandomResizedCrop
 from patchdp.geometry.random_size import RandomSizeCrop
 from patchdp.geometry.rescale import OneOf, RandomScale, Resize, ResizedCrop
+from patchdp.geometry.token_drop import TokenDrop
 from patchdp.geometry.views import FiveCrop, RandomApply, TenCrop, Views
 
 __all__ = [
@@ -40,7 +42,10 @@ __all__ = [
     "RandomSizeCrop",
     "Resize",
     "ResizedCrop",
+    "SceneCrop",
+    "StridedClip",
     "TenCrop",
+    "TokenDrop",
     "Views",
     "WholeImage",
     "hit_probability",
