@@ -45,7 +45,7 @@ class TouchedTokens(CountedLaw):
     @property
     def total(self) -> int:  # type: ignore[override]
         """Number of windows."""
-        return self.windows.total  # type: ignore[attr-defined,no-any-return]
+        return self.windows.total
 
     def hits_at(self, starts: Counts, stops: Counts) -> Counts:
         counts = np.zeros(starts.shape, dtype=np.int64)
@@ -75,6 +75,7 @@ class TouchedTokens(CountedLaw):
 class TokenDrop(Crop):
     """A crop that is cut into tokens of which only some, drawn uniformly, enter the model.
 
+    >>> from patchdp.geometry import RandomCrop
     >>> TokenDrop(RandomCrop((224, 224)), token=16, drop=0.5)
     TokenDrop(RandomCrop((224, 224)), token=16, drop=0.5)
 

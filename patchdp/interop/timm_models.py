@@ -52,10 +52,11 @@ def token_drop(model: Any, crop: Crop, *, loss: Any = None) -> Crop:
                 f"{part} sees the tokens that are dropped, or reconstructs them (masked "
                 "autoencoders and their kin): the patch reaches the loss all the same"
             )
-    drops = [part for part in model.modules() if type(part).__name__.startswith("PatchDropout")]
-    active: list[Any] = [part for part in drops if part.prob > 0]
+    names = [(part, type(part).__name__) for part in model.modules()]
+    active = [part for part, name in names if name.startswith("PatchDropout") and part.prob > 0]
     if not active:
         return crop
+    rate = float(active[0].prob)
     if len(active) > 1 or getattr(model, "patch_drop", None) is not active[0]:
         raise UnsupportedTransform(
             "PatchDropout must be the model's patch_drop, right after its stem: later tokens know "
@@ -74,7 +75,7 @@ def token_drop(model: Any, crop: Crop, *, loss: Any = None) -> Crop:
             f"the tokens of {type(stem).__name__} are not disjoint boxes of the crop: a pixel is "
             "in several of them"
         )
-    return TokenDrop(crop, token=tuple(stem.patch_size), drop=float(active[0].prob))
+    return TokenDrop(crop, token=tuple(stem.patch_size), drop=rate)
 
 
 def _parts(model: Any, loss: Any) -> Iterator[str]:
