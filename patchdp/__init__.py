@@ -15,6 +15,7 @@ Fraction(66049, 200720)
 
 from patchdp import interop
 from patchdp._version import __version__
+from patchdp.banded import banded
 from patchdp.batch import epsilons
 from patchdp.composition.amplify import amplify_one_step
 from patchdp.geometry import (
@@ -99,6 +100,7 @@ __all__ = [
     "WholeImage",
     "__version__",
     "amplify_one_step",
+    "banded",
     "epsilons",
     "inclusion",
     "inclusion_map",
