@@ -142,7 +142,10 @@ class _Profile:
 
     def __init__(self, step: AllocationProfile, interval: float, floor: float) -> None:
         self.step, self.interval = step, interval
-        self.accuracy = Accuracy(floor=max(min(1e-9, 0.1 * floor), 1e-60))
+        # With little noise lattices are long, and nobody needs such an epsilon to 0.1 %.
+        spread = 1e-3 if step.mu <= 1.5 else 4e-3
+        longest = 1 << 16 if step.mu <= 1.5 else 1 << 13
+        self.accuracy = Accuracy(spread, max(min(1e-9, 0.1 * floor), 1e-60), longest)
         self.floor = floor
         last = min(math.ceil(_largest(step, floor) / interval), _MOST_CELLS)
         first = max(math.floor(0.25 * step.scale / interval), 1)
