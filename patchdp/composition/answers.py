@@ -52,7 +52,8 @@ def certified(phases: Phases, log_delta: float, method: str, tolerance: float) -
     plain = given.plain(phases)
     if plain is None:
         given.refuse_other_than_pld(method)
-        best, known = given.epsilon_upper(phases, log_delta), given.in_a_known_order(phases)
+        best = given.epsilon_upper(phases, log_delta)
+        known = given.in_a_known_order(phases, best)
         if known is not None:
             best = min(best, certify.epsilon_upper(known, log_delta=log_delta).value)
         return best

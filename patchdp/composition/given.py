@@ -53,8 +53,8 @@ _ALLOWED = 2e-4
 # Mass that may go to infinity, relative to delta.
 _GIVEN_AWAY = 2e-4
 _COARSE, _MOST_CELLS = 24, 1 << 17
-# Up to this much `mu` an epoch in a known order is no match.
-_PLENTY = 2.0
+# Between these `mu` an epoch in a known order is no match.
+_LITTLE, _PLENTY = 5e-3, 2.0
 
 
 def plain(phases: Phases) -> Plain | None:
@@ -63,12 +63,18 @@ def plain(phases: Phases) -> Plain | None:
     return tuple(found) if len(found) == len(phases) else None
 
 
-def in_a_known_order(phases: Phases) -> Plain | None:
-    """The same with epochs in a known order, where little noise might make that the better bound.
+def in_a_known_order(phases: Phases, found: float) -> Plain | None:
+    """The same with epochs in a known order, where that might give the better bound.
 
-    None with more noise: there the polygons are sharper by far.
+    That is with little noise, or so much that polygons drown in their rounding, or where they gave
+    no answer; None elsewhere: there the polygons are sharper by far.
+
+    Args:
+      phases: Steps and how often each is applied.
+      found: The epsilon that polygons gave.
     """
-    if all(isinstance(s, StepProfile) or s.mu <= _PLENTY for s, _ in phases):
+    ordinary = all(isinstance(s, StepProfile) or _LITTLE <= s.mu <= _PLENTY for s, _ in phases)
+    if ordinary and math.isfinite(found):
         return None
     known = [
         (s if isinstance(s, StepProfile) else StepProfile(((1.0, s.shuffle),), False), n)

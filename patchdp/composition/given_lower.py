@@ -111,6 +111,8 @@ def epsilon_lower(epoch: AllocationProfile, count: int, log_delta: float, *, nea
     interval = max(min(epoch.scale / 16, near / 600), near / _MOST_NODES)
     up = _on_grid(before, miss, interval)
     down = _on_grid(miss[::-1], before[::-1], interval)
+    if not len(up[0]) or not len(down[0]):
+        return 0.0  # no test tells the two apart
     reach = int(max(np.max(np.abs(n)) for n, *_ in (up, down)))
     half = math.ceil(1.6 * near / interval) + 1
     points = int(fft.next_fast_len(2 * half + 1 + 2 * reach, real=True))
