@@ -49,11 +49,13 @@ def banded(plan: TrainingPlan, *, bands: int, strategy: Any = None) -> TrainingP
     Raises:
       ValueError: Bands of one image could overlap, or the strategy is not as claimed.
 
-    Source: `docs/theory/bands.md`, "Disjoint bands" (Theorem A9).
+    Source: `docs/theory/bands.md`, "Disjoint bands" (Theorem 45).
     """
     width = _checks.count("bands", bands)
+    if not isinstance(plan, TrainingPlan):
+        raise ValueError(f"plan must be a TrainingPlan, got {_checks.shown(plan)}")
     if strategy is not None:
-        _check_strategy(np.asarray(strategy, dtype=np.float64), width)
+        _check_strategy(_checks.floats("strategy", strategy, "finite numbers"), width)
     sampling = plan.sampling
     if width == 1:
         return plan

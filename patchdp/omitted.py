@@ -19,10 +19,12 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from patchdp import _checks
 from patchdp.composition import two_sided
 from patchdp.guarantee import Bounds, check_delta
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import Poisson
+from patchdp.step.application import distance
 from patchdp.step.omitted import OmittedProfile
 
 __all__ = ["Omitted", "omitted"]
@@ -78,9 +80,12 @@ def omitted(plan: TrainingPlan | Composition, delta: float | Fraction) -> Omitte
       ValueError: Another sampling, several images per person, several views or pixel noise, for
         none of which it is proved.
 
-    Source: `docs/theory/omitted.md`, "One step" (Theorem A5).
+    Source: `docs/theory/omitted.md`, "One step" (Theorem 41).
     """
+    if not isinstance(plan, TrainingPlan | Composition):
+        raise ValueError(f"plan must be a TrainingPlan or a Composition, got {_checks.shown(plan)}")
     log_delta = check_delta(delta)
+    delta = _checks.chance("delta", delta, open_ends=True)
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     for phase in plans:
         _check(phase)
@@ -92,7 +97,7 @@ def omitted(plan: TrainingPlan | Composition, delta: float | Fraction) -> Omitte
             OmittedProfile(
                 rate=phase.sampling.probability,
                 inclusion=phase.hit_probability,
-                mu=math.nextafter(1 / phase.noise_multiplier, math.inf),
+                mu=distance(phase.noise_multiplier),
             ),
             phase.applications,
         )

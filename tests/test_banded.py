@@ -21,7 +21,7 @@ PLAN = pdp.TrainingPlan(
 
 
 def test_cyclic_poisson_counts_rounds() -> None:
-    """Theorem A9."""
+    """Theorem 45."""
     found = pdp.banded(PLAN, bands=4)
     assert found.sampling.probability == Fraction(4, 10) and found.applications == 33
     assert found.epsilon(1e-6) > PLAN.epsilon(1e-6)  # fewer, but likelier participations

@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 import patchdp as pdp
+from patchdp.audit import audit
 from patchdp.cli import cli
-from patchdp.report.audit import audit
+from patchdp.composition.certificate import Refused
+from patchdp.interop.dp_accounting import to_dp_event
 from patchdp.report.statement import assumptions, statement
 
 PLAN = pdp.TrainingPlan(
@@ -52,6 +54,10 @@ def test_between_poisson_and_shuffle() -> None:
     assert abs(bounds.upper - 3.124) <= 3e-3
     poisson = PLAN.replace(sampling=pdp.Poisson(200, 2975)).epsilon(DELTA)
     assert poisson < bounds.upper < PLAN.replace(sampling=pdp.Shuffle()).epsilon(DELTA) / 7
+    assert PLAN.epsilon(DELTA, method="composed") == bounds.upper
+    found = PLAN.certificate(DELTA)
+    assert found.prover == "grid" and (found.lower, found.upper) == bounds and not found.tight
+    assert "not proved" in found.note
     # One step an epoch is Shuffle, bounds and all.
     whole = PLAN.replace(sampling=pdp.RandomAllocation(2975, 2975), epochs=3)
     assert whole.epsilon_bounds(DELTA) == whole.replace(sampling=pdp.Shuffle()).epsilon_bounds(
@@ -94,17 +100,18 @@ def test_phases() -> None:
 
 
 def test_what_is_not_offered_is_refused() -> None:
-    for method in ("exact", "rdp", "optimal"):
-        with pytest.raises(ValueError, match="RandomAllocation"):
+    found = f"{PLAN.epsilon(DELTA):.6g}"
+    for method in ("exact", "rdp", "optimal", "pld"):
+        with pytest.raises(Refused, match=f"RandomAllocation.* 'auto' proves epsilon {found}"):
             PLAN.epsilon(DELTA, method=method)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="RandomAllocation"):
         PLAN.epsilon(DELTA, tolerance=1e-4)
     with pytest.raises(ValueError, match="RandomAllocation"):
         PLAN.rdp([2.0])
-    with pytest.raises(ValueError, match="RandomAllocation"):
+    with pytest.raises(Refused, match="RandomAllocation.* 'auto' proves delta 0.0"):
         PLAN.delta(1.0, method="exact")
     with pytest.raises(ValueError, match="random allocation"):
-        PLAN.to_dp_event(engine="pld")
+        to_dp_event(PLAN, engine="pld")
     with pytest.raises(ValueError, match="solve for epochs"):
         PLAN.solve("steps", epsilon=1.0, delta=DELTA)
 
@@ -187,3 +194,20 @@ def test_the_shell() -> None:
     refused = CliRunner().invoke(cli, ["epsilon", *short])
     assert refused.exit_code != 0
     assert "sampling allocation needs batch_size" in str(refused.exception)
+
+
+def test_every_setting_has_an_answer_within_the_budget() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for sigma in (1e-300, 1e-3, 1e8):
+            plan = PLAN.replace(noise_multiplier=sigma)
+            known = plan.replace(sampling=pdp.Shuffle())
+            assert plan.epsilon(1e-5) <= known.epsilon(1e-5)
+        many = PLAN.replace(epochs=20_000).certificate(DELTA)
+        assert many.lower is None and "past the budget" in many.note
+        assert PLAN.replace(epochs=2**60).epsilon(DELTA) < math.inf
+        mixed = (PLAN + PLAN.replace(sampling=pdp.Poisson(200, 2975))).certificate(DELTA)
+        assert mixed.lower is None and "beside other phases" in mixed.note
+        # Where another phase is beyond the grid, it is beyond it with the epochs as well.
+        loud = (PLAN + PLAN.replace(sampling=pdp.Poisson(200, 2975), noise_multiplier=1e-3)).epsilon
+        assert PLAN.epsilon(DELTA) < loud(DELTA) < math.inf

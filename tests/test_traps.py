@@ -17,8 +17,8 @@ from dp_accounting.pld import privacy_loss_distribution as google
 from dp_accounting.rdp import RdpAccountant
 
 import patchdp as pdp
-from patchdp.composition import pld
-from patchdp.composition.masses import loss_masses
+from patchdp.composition.grid import google as pld
+from patchdp.composition.grid.masses import loss_masses
 from patchdp.step import fixed_size_pair, step_profile
 
 P = Fraction(66049, 200720)

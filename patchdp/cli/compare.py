@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from patchdp.cli import output
+from patchdp.cli.parsing import parse_positive
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
@@ -69,7 +70,7 @@ def compare(config: str | None, as_json: bool, **flags: Any) -> None:
     delta = parse_fraction("delta", settings["delta"])
     plan = one_plan(settings)
     wanted = settings.get("epsilon")
-    target = None if wanted is None else float(parse_fraction("epsilon", wanted))
+    target = None if wanted is None else parse_positive("epsilon", wanted)
     rows: list[dict[str, Any]] = []
     for name, variant in _variants(plan):
         bounds = variant.epsilon_bounds(delta)

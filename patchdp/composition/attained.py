@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, special
 
-from patchdp.composition.tilted import fft_unit
+from patchdp.composition.grid.fft import fft_unit
 from patchdp.composition.value_iteration import Grid
 from patchdp.step.mixture import MixturePair
 

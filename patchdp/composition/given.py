@@ -17,35 +17,38 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from patchdp.composition import given_lower as lower
-from patchdp.composition import tilted
-from patchdp.composition.masses import LossMasses, loss_masses
+from patchdp.composition.chernoff import least_exponent, log_kernel_peak
+from patchdp.composition.grid.fft import GridTooLarge
+from patchdp.composition.grid.masses import LossMasses, loss_masses
+from patchdp.composition.grid.prove import epsilon_of, log_delta_of
+from patchdp.composition.transform.law import Run
 from patchdp.step.allocation_upper import Accuracy
 from patchdp.step.profile import StepProfile
 from patchdp.step.random_allocation import AllocationProfile
 
 __all__ = [
-    "Plain",
+    "AnyRun",
     "Step",
+    "by_pairs",
     "convex_minorant",
     "epsilon_lower",
     "epsilon_upper",
     "in_a_known_order",
+    "is_ordinary",
     "log_delta_upper",
     "masses",
-    "plain",
     "polygon_masses",
-    "refuse_other_than_pld",
 ]
 
 Array = npt.NDArray[np.float64]
 Step = StepProfile | AllocationProfile
-Phases = Sequence[tuple[Step, int]]
-Plain = tuple[tuple[StepProfile, int], ...]
+AnyRun = Sequence[tuple[Step, int]]
 
 _UNIT = 2.0**-53
 # What polygons may add to log delta, relative to the slope times epsilon.
@@ -57,41 +60,25 @@ _COARSE, _MOST_CELLS = 24, 1 << 17
 _LITTLE, _PLENTY = 5e-3, 2.0
 
 
-def plain(phases: Phases) -> Plain | None:
-    """The same phases where none of them is given by values, so that every engine takes them."""
-    found = [(step, count) for step, count in phases if isinstance(step, StepProfile)]
-    return tuple(found) if len(found) == len(phases) else None
+def by_pairs(run: AnyRun) -> TypeGuard[Run]:
+    """Whether every step is given by pairs, which every prover takes."""
+    return all(isinstance(step, StepProfile) for step, _ in run)
 
 
-def in_a_known_order(phases: Phases, found: float) -> Plain | None:
-    """The same with epochs in a known order, where that might give the better bound.
+def is_ordinary(run: AnyRun) -> bool:
+    """Whether polygons are sharper by far than epochs in a known order.
 
-    That is with little noise, or so much that polygons drown in their rounding, or where they gave
-    no answer; None elsewhere: there the polygons are sharper by far.
-
-    Args:
-      phases: Steps and how often each is applied.
-      found: The epsilon that polygons gave.
+    They are not with little noise, or with so much of it that they drown in their rounding.
     """
-    ordinary = all(isinstance(s, StepProfile) or _LITTLE <= s.mu <= _PLENTY for s, _ in phases)
-    if ordinary and math.isfinite(found):
-        return None
-    known = [
+    return all(isinstance(s, StepProfile) or _LITTLE <= s.mu <= _PLENTY for s, _ in run)
+
+
+def in_a_known_order(run: AnyRun) -> Run:
+    """The same run with epochs in a known order, which bounds it."""
+    return tuple(
         (s if isinstance(s, StepProfile) else StepProfile(((1.0, s.shuffle),), False), n)
-        for s, n in phases
-    ]
-    return tuple(known)
-
-
-def refuse_other_than_pld(method: str) -> ValueError:
-    """The refusal of a method, which is returned for method `"pld"` too but raised for others."""
-    error = ValueError(
-        f"method {method!r} is not offered with RandomAllocation, whose epochs are given by "
-        "certified values; use method 'pld'"
+        for s, n in run
     )
-    if method != "pld":
-        raise error
-    return error
 
 
 def polygon_masses(losses: npt.NDArray[np.int64], values: Array, interval: float) -> LossMasses:
@@ -222,7 +209,7 @@ def _interval(step: AllocationProfile, floor: float) -> float:
     return max(min(step.scale / 16, top / 1024), top / _MOST_CELLS)
 
 
-def masses(phases: Phases, log_delta: float) -> tuple[tuple[LossMasses, int], ...]:
+def masses(phases: AnyRun, log_delta: float) -> tuple[tuple[LossMasses, int], ...]:
     """Discretised steps on one grid, fine enough for a delta.
 
     Args:
@@ -232,7 +219,7 @@ def masses(phases: Phases, log_delta: float) -> tuple[tuple[LossMasses, int], ..
     return _masses(tuple(phases), log_delta)
 
 
-def epsilon_lower(phases: Phases, log_delta: float, near: float) -> float | None:
+def epsilon_lower(phases: AnyRun, log_delta: float, near: float) -> float | None:
     """An epsilon that is attained for certain; None where phases of other kinds take part.
 
     Args:
@@ -270,8 +257,7 @@ def _masses(
 
     for most in (48, 32, 32):
         masses = rows()
-        tilt = tilted.saddle(masses, log_delta=log_delta)
-        epsilon, _, _ = tilted.log_delta_at(masses, tilt)
+        tilt, epsilon = _saddle(masses, log_delta)
         allowed = _ALLOWED * max(tilt * epsilon, 1.0)
         moved = False
         for step, count in phases:
@@ -286,29 +272,40 @@ def _masses(
     return rows()
 
 
-def epsilon_upper(phases: Phases, log_delta: float) -> float:
+def _saddle(masses: Sequence[tuple[LossMasses, int]], log_delta: float) -> tuple[float, float]:
+    """The tilt at which Chernoff's bound on epsilon is least, and that bound."""
+
+    def bound(tilts: Array) -> Array:
+        moments = [sum(n * m.log_mgf(t) for m, n in masses) for t in tilts.tolist()]
+        return np.asarray((np.array(moments) + log_kernel_peak(tilts) - log_delta) / tilts)
+
+    most = 1.5 / masses[0][0].interval
+    return least_exponent(bound, low=min(1e-3, 1e-2 * most), high=most)
+
+
+def epsilon_upper(phases: AnyRun, log_delta: float) -> float:
     """A certified epsilon at `log_delta` of steps some of which are given by values.
+
+    Infinity where no grid fits the budget.
 
     Args:
       phases: Steps and how often each is applied.
       log_delta: Natural logarithm of delta, below 0.
     """
-    masses = _masses(tuple(phases), log_delta)
-    tilt = tilted.saddle(masses, log_delta=log_delta)
-    composed = tilted.compose(masses, tilt=tilt, log_target=log_delta)
-    value = composed.epsilon_upper(log_delta)
+    try:
+        value = epsilon_of(_masses(tuple(phases), log_delta), log_delta)
+    except GridTooLarge:
+        return math.inf
     return value if value == 0 else math.nextafter(value * (1 + 1e-14), math.inf)
 
 
-def log_delta_upper(phases: Phases, epsilon: Array) -> Array:
+def log_delta_upper(phases: AnyRun, epsilon: Array) -> Array:
     """Logs of certified deltas at each `epsilon >= 0`, shaped like `epsilon`.
 
     Polygons are made for deltas on a ladder, so that neighbouring questions share them.
     """
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
-    logs = np.zeros(len(flat))
-    for i in np.argsort(flat):
-        logs[i] = _log_delta(tuple(phases), float(flat[i]))
+    logs = np.array([_log_delta(tuple(phases), e) for e in flat.tolist()])
     order = np.argsort(flat)
     logs[order] = np.minimum.accumulate(logs[order])  # what holds at a smaller epsilon holds here
     return logs.reshape(np.shape(epsilon))
@@ -320,10 +317,10 @@ _LADDER = (-2.0, -6.0, -10.0, -15.0, -22.0, -30.0)
 def _log_delta(phases: tuple[tuple[Step, int], ...], epsilon: float) -> float:
     best = 0.0
     for rung in _LADDER:
-        masses = _masses(phases, rung)
-        tilt = tilted.saddle(masses, epsilon=epsilon)
-        composed = tilted.compose(masses, tilt=tilt, log_target=rung, aim=(epsilon, epsilon))
-        best = min(best, composed.log_delta_upper(epsilon))
+        try:
+            best = min(best, log_delta_of(_masses(phases, rung), epsilon, rung))
+        except GridTooLarge:
+            break
         if best > rung:
             break  # polygons for smaller deltas would not be sharper here
     return best

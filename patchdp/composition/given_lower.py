@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float64]
 _UNIT = 2.0**-53
 _TESTS = 80
 _MOST_NODES = 1 << 13
+# The budget: points of all epochs together.
+_MOST_WORK = 1 << 27
 
 
 def _atoms(epoch: AllocationProfile, top: float) -> tuple[Array, Array]:
@@ -91,8 +93,10 @@ def _kernel(numbers: npt.NDArray[np.int64], mass: Array, points: int) -> Array:
     return row
 
 
-def epsilon_lower(epoch: AllocationProfile, count: int, log_delta: float, *, near: float) -> float:
-    """An epsilon that no valid analysis of `count` epochs can go below.
+def epsilon_lower(
+    epoch: AllocationProfile, count: int, log_delta: float, *, near: float
+) -> float | None:
+    """An epsilon that no valid analysis of `count` epochs can go below; None past the budget.
 
     In every epoch the attacker's model plays one of two executions, that whose hit is `+C` before
     the change or that whose hit is `+C` after it, as the loss of the epochs so far says.
@@ -116,6 +120,8 @@ def epsilon_lower(epoch: AllocationProfile, count: int, log_delta: float, *, nea
     reach = int(max(np.max(np.abs(n)) for n, *_ in (up, down)))
     half = math.ceil(1.6 * near / interval) + 1
     points = int(fft.next_fast_len(2 * half + 1 + 2 * reach, real=True))
+    if count * points > _MOST_WORK:
+        return None
     kernels = np.stack([_kernel(up[0], up[1], points), _kernel(down[0], down[1], points)])
     spectra = fft.rfft(kernels, axis=1)
     # `values[i]` bounds from below what can still be made of the loss `(i - half) * interval`.

@@ -25,9 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import tilted
 from patchdp.composition.attained import attain
-from patchdp.composition.masses import LossMasses, largest_loss
+from patchdp.composition.grid import prove
+from patchdp.composition.grid.cells import largest_loss
+from patchdp.composition.grid.fft import GridTooLarge
+from patchdp.composition.grid.masses import LossMasses
 from patchdp.composition.triangles import Weights
 from patchdp.composition.value_iteration import Grid, StepBounds, iterate
 from patchdp.step.mixture import MixturePair
@@ -75,11 +77,11 @@ class OptimalStep:
     mu: float
 
     def __post_init__(self) -> None:
-        if self.scheme not in ("fixed", "poisson"):
-            raise ValueError(f"scheme must be 'fixed' or 'poisson', got {self.scheme!r}")
-        _checks.probability("rate", self.rate)
-        _checks.probability("inclusion", self.inclusion)
-        _checks.positive("mu", self.mu)
+        scheme = _checks.choice("scheme", self.scheme, ("fixed", "poisson"))
+        object.__setattr__(self, "scheme", scheme)
+        for name in ("rate", "inclusion"):
+            object.__setattr__(self, name, _checks.chance(name, getattr(self, name)))
+        object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
 
     @cached_property
     def pair(self) -> MixturePair:
@@ -197,7 +199,7 @@ def _layout(
     most = reach * max(sum(length for length, _ in blocks), 1) + 1
     window = max(min(math.ceil(widest / interval), most), 8)
     if window + 2 * reach > _MOST_POINTS:
-        raise tilted.GridTooLarge(
+        raise GridTooLarge(
             f"optimal composition would need {window + 2 * reach} grid points at interval "
             f"{interval:.3g}; at most {_MOST_POINTS} are allowed: ask for a larger tolerance"
         )
@@ -297,21 +299,7 @@ class OptimalProfile:
             return np.asarray(np.log(np.minimum(chord * (1 + 1e-13), 1.0)))
 
     def _composed(self, epsilon: Array) -> Array:
-        best = np.zeros(epsilon.shape)
-        order = list(np.argsort(epsilon))
-        while order:
-            pivot = order[len(order) // 2]
-            tilt = tilted.saddle(self.masses, epsilon=float(epsilon[pivot]))
-            _, estimate, _ = tilted.log_delta_at(self.masses, tilt)
-            composed = tilted.compose(self.masses, tilt=tilt, log_target=min(estimate, -1.0))
-            left = []
-            for i in order:
-                value, sharp = composed.log_delta_sharpness(float(epsilon[i]))
-                best[i] = min(best[i], value)
-                if not sharp and i != pivot:
-                    left.append(i)
-            order = left
-        return best
+        return np.array([prove.log_delta_of(self.masses, float(e)) for e in epsilon])
 
     def log_delta(self, epsilon: npt.ArrayLike) -> Array:
         """Log of a certified upper bound on delta at every real epsilon, of the same shape."""
@@ -340,11 +328,7 @@ class OptimalProfile:
     def epsilon_upper(self, delta: float) -> float:
         """The smallest certified epsilon of at least 0; infinity where the grid shows none."""
         if self.masses:
-            log_delta = math.log(delta) - 1e-14
-            tilt = tilted.saddle(self.masses, log_delta=log_delta)
-            return tilted.compose(self.masses, tilt=tilt, log_target=log_delta).epsilon_upper(
-                log_delta
-            )
+            return prove.epsilon_of(self.masses, math.log(delta) - 1e-14)
         deltas = self.values[::-1] * (1 + 1e-13)
         met = np.flatnonzero(deltas <= delta)
         if len(met) == 0:

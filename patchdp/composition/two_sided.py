@@ -19,9 +19,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition import tilted
 from patchdp.composition.given import convex_minorant
-from patchdp.composition.masses import LossMasses
+from patchdp.composition.grid.masses import LossMasses
+from patchdp.composition.grid.prove import epsilon_of
 from patchdp.step.omitted import OmittedProfile, Side
 
 __all__ = ["TwoSidedMasses", "epsilon_upper"]
@@ -129,8 +129,6 @@ def epsilon_upper(phases: Phases, log_delta: float) -> float:
     sides: tuple[Side, ...] = ("remove", "add")
     for side in sides:
         rows = [(masses(step, side, interval, cells), count) for step, count in phases]
-        tilt = tilted.saddle(rows, log_delta=log_delta)
-        composed = tilted.compose(rows, tilt=tilt, log_target=log_delta)
-        found.append(composed.epsilon_upper(log_delta))
+        found.append(epsilon_of(rows, log_delta))
     value = max(found)
     return value if value == 0 else math.nextafter(value * (1 + 1e-14), math.inf)

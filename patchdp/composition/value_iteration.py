@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from patchdp.composition.tilted import fft_unit
+from patchdp.composition.grid.fft import fft_unit
 from patchdp.composition.triangles import FORWARD, Cell, Weights, side_profile
 from patchdp.step.mixture import MixturePair
 

@@ -15,10 +15,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from patchdp._checks import count
+from patchdp._budget import STEP, afford
+from patchdp._checks import count, flag, shown
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, as_size, spelled
+from patchdp.geometry.sizes import Size, as_size, as_tuple, spelled
 from patchdp.geometry.windows import AxisWindows, CountedLaw, Counts
 
 __all__ = ["SceneCrop", "StridedClip"]
@@ -38,6 +39,8 @@ class StridedWindows(CountedLaw):
         return self.last + 1
 
     def hits_at(self, starts: Counts, stops: Counts) -> Counts:
+        work = self.frames * (STEP + starts.size)
+        afford(0, f"a clip of {self.frames:,} frames", "sample fewer frames", work=work)
         counts = np.zeros(starts.shape, dtype=np.int64)
         # Each frame is in the interval for a run of first frames; a run that begins before the one
         # of the frame before has ended adds only what is new.
@@ -69,7 +72,7 @@ class StridedClip(Crop):
     Raises:
         ValueError: a number below 1; on use, a video shorter than the clip.
 
-    Source: `docs/theory/windows.md`, "Clips" (Theorem A7).
+    Source: `docs/theory/windows.md`, "Clips" (Theorem 43).
     """
 
     frames: int
@@ -77,10 +80,10 @@ class StridedClip(Crop):
     crop: Crop | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        count("frames", self.frames)
-        count("stride", self.stride)
+        for name in ("frames", "stride"):
+            object.__setattr__(self, name, count(name, getattr(self, name)))
         if self.crop is not None and not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop of the other axes, got {self.crop!r}")
+            raise ValueError(f"crop must be a crop of the other axes, got {shown(self.crop)}")
 
     @property
     def exact(self) -> bool:
@@ -131,7 +134,7 @@ class SceneCrop(Crop):
     Raises:
         ValueError: no scenes, a scene smaller than the window; on use, an image that is no scene.
 
-    Source: `docs/theory/windows.md`, "Streams and scenes" (Theorem A8).
+    Source: `docs/theory/windows.md`, "Streams and scenes" (Theorem 44).
     """
 
     size: Size
@@ -140,9 +143,11 @@ class SceneCrop(Crop):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size("crop", self.size))
-        object.__setattr__(self, "scenes", tuple(as_size("scene", s) for s in self.scenes))
-        if not self.scenes:
-            raise ValueError("scenes must name at least one scene")
+        scenes = as_tuple(self.scenes)
+        if not scenes:
+            raise ValueError(f"scenes must name at least one scene, got {shown(self.scenes)}")
+        object.__setattr__(self, "scenes", tuple(as_size("scene", s) for s in scenes))
+        object.__setattr__(self, "last_offset", flag("last_offset", self.last_offset))
         for scene in self.scenes:
             same_axes(self.size, scene)
             if any(n < c for n, c in zip(scene, self.size, strict=True)):

@@ -16,10 +16,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from patchdp._checks import count, probability
+from patchdp._budget import STEP, afford
+from patchdp._checks import count, share, shown
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, as_size, spelled
+from patchdp.geometry.sizes import Size, as_size, as_tuple, spelled
 from patchdp.geometry.windows import CountedLaw, Counts, Windows
 
 __all__ = ["TokenDrop"]
@@ -92,7 +93,7 @@ class TokenDrop(Crop):
     Raises:
         ValueError: another crop, a share out of range; on use, tokens that do not fill the crop.
 
-    Source: `docs/theory/windows.md`, "Dropped tokens" (Theorem A6).
+    Source: `docs/theory/windows.md`, "Dropped tokens" (Theorem 42).
     """
 
     crop: Crop
@@ -101,13 +102,14 @@ class TokenDrop(Crop):
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop, got {self.crop!r}")
-        if isinstance(self.token, int):
-            count("token", self.token)
-        else:
-            object.__setattr__(self, "token", as_size("token", self.token))
-        if self.drop != 0:
-            probability("drop", self.drop, open_ends=True)
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
+        several = as_tuple(self.token) is not None
+        token = as_size("token", self.token) if several else count("token", self.token)
+        object.__setattr__(self, "token", token)
+        drop = float(share("drop", self.drop))
+        if drop == 1:
+            raise ValueError("drop must be below 1, got 1: no token would be kept")
+        object.__setattr__(self, "drop", drop)
 
     def kept(self, tokens: int) -> int:
         """How many of so many tokens enter the model."""
@@ -149,6 +151,9 @@ def _law(windows: Sequence[Windows], token: Size, kept: Callable[[int], int]) ->
     """
     sides = [law.length // t for law, t in zip(windows, token, strict=True)]
     tokens = math.prod(sides)
+    # Each number of tokens has a sum of binomial coefficients with as many digits.
+    work = tokens * 2 ** len(sides) * (STEP + tokens)
+    afford(0, f"a crop of {tokens:,} tokens", "use larger tokens", work=work)
     left = kept(tokens)
     # An interval may be as long as the window: every number of tokens can be touched.
     ways = math.comb(tokens, left)

@@ -41,12 +41,17 @@ class OmittedProfile:
       inclusion: Chance `p` in (0, 1] that its crop shows the patch.
       mu: `1/noise_multiplier`.
 
-    Source: `docs/theory/omitted.md`, "One step" (Theorem A5).
+    Source: `docs/theory/omitted.md`, "One step" (Theorem 41).
     """
 
     rate: Fraction
     inclusion: Fraction
     mu: float
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "inclusion"):
+            object.__setattr__(self, name, _checks.probability(name, getattr(self, name)))
+        object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
 
     def delta(self, epsilon: npt.ArrayLike, side: Side) -> Array:
         """Upper bounds of delta at each `epsilon >= 0`."""

@@ -47,12 +47,18 @@ class AllocationProfile:
       mu: `1/noise_multiplier`.
       rounds: Steps of the epoch.
 
-    Source: `docs/theory/allocation.md`, "One epoch" (Theorem A1).
+    Source: `docs/theory/allocation.md`, "One epoch" (Theorem 37).
     """
 
     inclusion: Fraction
     mu: float
     rounds: int
+
+    def __post_init__(self) -> None:
+        inclusion = _checks.probability("inclusion", self.inclusion)
+        object.__setattr__(self, "inclusion", inclusion)
+        object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
+        object.__setattr__(self, "rounds", _checks.count("rounds", self.rounds))
 
     @property
     def shuffle(self) -> MixturePair:

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from patchdp.composition import certify, exact, given
+from patchdp.composition import given, prove
 from patchdp.composition.given_lower import _atoms, _on_grid, epsilon_lower
 from patchdp.step import Poisson, Shuffle, step_profile
 from patchdp.step.random_allocation import AllocationProfile
@@ -28,7 +28,7 @@ VALUES = [
 def test_stated_values(
     p: Fraction, sigma: float, rounds: int, epochs: int, size: int, stated: float, gap: float
 ) -> None:
-    """Theorem A1 and Theorem A4: the bound, and what is attained beside it."""
+    """Theorem 37 and Theorem 40: the bound, and what is attained beside it."""
     epoch, log_delta = AllocationProfile(p, 1 / sigma, rounds), -math.log(size)
     upper = given.epsilon_upper([(epoch, epochs)], log_delta)
     # Stated as bounds that are up to 0.4 % off; what is proved here is at most that.
@@ -47,7 +47,7 @@ def test_one_step_an_epoch_agrees_with_the_other_engines(
     p = Fraction(1, 3)
     step = step_profile(Shuffle(), inclusion_probability=p, noise_multiplier=sigma)
     epoch, log_delta = AllocationProfile(p, 1 / sigma, 1), math.log(delta)
-    truth = float(exact.epsilon_estimate([(step, epochs)], np.array(log_delta)))
+    truth = prove.estimate_epsilon([(step, epochs)], log_delta)
     found = given.epsilon_upper([(epoch, epochs)], log_delta)
     assert truth * (1 - 1e-7) <= found <= truth * 1.002
 
@@ -82,7 +82,7 @@ def test_phases_of_different_kinds() -> None:
     )
     shuffle = step_profile(Shuffle(), inclusion_probability=p, noise_multiplier=2.0)
     log_delta = math.log(1e-5)
-    truth = certify.epsilon_upper([(poisson, 200), (shuffle, 20)], log_delta=log_delta).value
+    truth = prove.prove_epsilon([(poisson, 200), (shuffle, 20)], log_delta).upper
     mixed: list[tuple[given.Step, int]] = [(poisson, 200), (AllocationProfile(p, 0.5, 1), 20)]
     assert truth * 0.999 <= given.epsilon_upper(mixed, log_delta) <= truth * 1.003
 
@@ -138,7 +138,8 @@ def test_what_is_attained_by_fixed_executions_is_not_above() -> None:
     """At one step an epoch: the exact engine's lower bound, of a fixed execution."""
     p, log_delta = Fraction(1, 3), math.log(1e-4)
     step = step_profile(Shuffle(), inclusion_probability=p, noise_multiplier=2.0)
-    fixed = float(exact.epsilon_lower([(step, 30)], np.array(log_delta)))
+    fixed = prove.attained_epsilon([(step, 30)], log_delta)
+    assert fixed is not None
     upper = given.epsilon_upper([(AllocationProfile(p, 0.5, 1), 30)], log_delta)
     adaptive = epsilon_lower(AllocationProfile(p, 0.5, 1), 30, log_delta, near=upper)
     assert 0.985 * fixed <= adaptive <= upper
@@ -153,6 +154,6 @@ def test_every_setting_has_an_answer(sigma: float, rounds: int) -> None:
     found = given.epsilon_upper([(epoch, 50)], log_delta)
     assert time.process_time() - start < 5.0
     known = step_profile(Shuffle(), inclusion_probability=CITYSCAPES, noise_multiplier=sigma)
-    assert 0 < found <= 1.003 * float(exact.epsilon_estimate([(known, 50)], np.array(log_delta)))
+    assert 0 < found <= 1.003 * prove.estimate_epsilon([(known, 50)], log_delta)
     quieter = AllocationProfile(CITYSCAPES, 0.8 / sigma, rounds)
     assert given.epsilon_upper([(quieter, 50)], log_delta) < found

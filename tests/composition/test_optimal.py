@@ -12,8 +12,8 @@ from adversary import Adversary, ball, hockey_stick, inscribed, line_profile
 
 from patchdp.composition import attained
 from patchdp.composition.attained import attain
-from patchdp.composition.certify import epsilon_upper
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal, optimal_profile
+from patchdp.composition.prove import prove_epsilon
 from patchdp.composition.value_iteration import Grid, iterate
 
 CITYSCAPES = OptimalStep("fixed", Fraction(200, 2975), Fraction(514 * 514, 520 * 1544), mu=0.5)
@@ -22,7 +22,7 @@ EPSILONS = np.array([0.0, 0.05, 0.3, 1.0, 2.0])
 
 def composed(steps, delta):
     phases = [(step.symmetric, count) for step, count in steps]
-    return epsilon_upper(phases, log_delta=math.log(delta), tolerance=1e-4).value
+    return prove_epsilon(phases, math.log(delta), tolerance=1e-4).upper
 
 
 @pytest.mark.parametrize(

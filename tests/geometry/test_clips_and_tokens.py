@@ -18,7 +18,7 @@ from patchdp.step.group import views_clipped_apart
     [(1, "1/15"), (2, "2/15"), (3, "1/5"), (4, "4/15"), (5, "13/48"), (10, "7/24")],
 )
 def test_stated_clips(event: int, share: str) -> None:
-    """Theorem A7."""
+    """Theorem 43."""
     found = pdp.inclusion((300,), pdp.StridedClip(16, stride=4), pdp.Patch((event,)))
     assert found.probability == Fraction(share)
 
@@ -89,7 +89,7 @@ def test_scenes_by_area() -> None:
 def test_streams(
     windows: int, p: float, mu: float, epsilon: float, stated: float, attained: float
 ) -> None:
-    """Theorem A8: windows with replacement are views clipped one by one."""
+    """Theorem 44: windows with replacement are views clipped one by one."""
     step = views_clipped_apart(inclusion=Fraction(p), mu=mu, views=windows)
     found = float(step.delta(epsilon))
     assert math.isclose(found, stated, rel_tol=1e-5)
@@ -142,7 +142,7 @@ def listed(image: tuple[int, ...], crop: pdp.TokenDrop, size: tuple[int, ...]) -
 def test_tokens_by_listing(
     drop: float, image: tuple[int, ...], window: tuple[int, ...], token: int, size: tuple[int, ...]
 ) -> None:
-    """Theorem A6."""
+    """Theorem 42."""
     crop = pdp.TokenDrop(pdp.RandomCrop(window), token=token, drop=drop)
     found = pdp.inclusion(image, crop, pdp.Patch(size))
     assert found.probability == listed(image, crop, size) and found.attained
@@ -163,7 +163,7 @@ def test_tokens_behind_other_crops() -> None:
     whole = pdp.TokenDrop(pdp.WholeImage(), token=4, drop=0.5)
     found = pdp.inclusion((8, 8), whole, pdp.Patch((1, 1))).probability
     assert found == Fraction(1, 2)
-    grid = pdp.TokenDrop(pdp.GridCrop((4, 4)), token=2, drop=0.5)
+    grid = pdp.TokenDrop(pdp.GridCrop((4, 4), stride=(4, 4)), token=2, drop=0.5)
     assert pdp.inclusion((8, 8), grid, pdp.Patch((1, 1))).probability == Fraction(1, 8)
     nested = pdp.NestedCrop(pdp.CenterCrop((8, 8)), pdp.RandomCrop((6, 6)))
     assert (

@@ -42,7 +42,7 @@ def quadrature(mu: float, k: float) -> float:
 @pytest.mark.parametrize("mu", [0.25, 0.7, 1.0, 2.0])
 @pytest.mark.parametrize("k", [1.0, 1.3, 2.5, 8.0])
 def test_two_steps_against_quadrature(mu: float, k: float) -> None:
-    """Theorem A1 and Theorem A3."""
+    """Theorem 37 and Theorem 39."""
     truth = quadrature(mu, k)
     found = bound(mu, 2, k)
     assert truth * (1 - 1e-5) <= found <= truth * 1.015 + 1e-9
@@ -111,7 +111,7 @@ def best_policy(mu: float, p: float, a: float, rounds: int, triples: Array) -> f
 
 @pytest.mark.parametrize(("mu", "p", "a"), [(0.8, 0.4, 1.2), (1.2, 1.0, 1.5), (0.5, 0.1, 1.02)])
 def test_adaptive_adversaries_on_a_line(mu: float, p: float, a: float) -> None:
-    """Theorem A1: policies over a grid of triples, two and three steps."""
+    """Theorem 37: policies over a grid of triples, two and three steps."""
     triples = np.array(list(itertools.product((-1.0, 0.0, 0.6, 1.0), repeat=3)))[:, :, None]
     for rounds in (2, 3):
         limit = p * bound(mu, rounds, 1 + (a - 1) / p)
@@ -142,7 +142,7 @@ def test_adaptive_adversaries_in_the_plane() -> None:
     p=st.floats(0.02, 1.0),
 )
 def test_monotone(mu: float, rounds: int, loss: float, p: float) -> None:
-    """Theorem A2, within what the lattice costs."""
+    """Theorem 38, within what the lattice costs."""
     eps = np.array([loss * mu / math.sqrt(rounds)])
 
     def delta(mu: float, rounds: int, p: float, shift: float = 0.0) -> float:
@@ -166,7 +166,7 @@ def test_one_step_an_epoch_is_shuffle() -> None:
 @pytest.mark.parametrize("mu", [0.01, 0.3, 1.0, 2.0, 3.33])
 @pytest.mark.parametrize("rounds", [2, 15, 400, 10_000])
 def test_what_is_attained_is_below_the_bound(mu: float, rounds: int) -> None:
-    """Theorem A4; in the whole range of settings, without a warning."""
+    """Theorem 40; in the whole range of settings, without a warning."""
     spread = math.sqrt(2 * math.expm1(mu * mu) / rounds)
     k = 1 + np.array([0.0, 0.3, 1.0, 2.5, 6.0, 40.0]) * spread
     few = min(rounds, 400) if mu > 1.5 else rounds
@@ -181,7 +181,7 @@ def test_what_is_attained_is_below_the_bound(mu: float, rounds: int) -> None:
 
 
 def test_the_lattice_is_larger_in_convex_order() -> None:
-    """Theorem A3 (a): stop-loss means at every point, against 30 digits."""
+    """Theorem 39 (a): stop-loss means at every point, against 30 digits."""
     mu, k, cut = 0.9, 1.7, 3.2
     lattice = lattice_of(mu, np.array([k]), cut, 9.0, np.array([0.37]), np.array([-30.0]))
     values, masses = lattice.values[0], lattice.masses[0]

@@ -24,8 +24,8 @@ from opacus.accountants import IAccountant, register_accountant
 from opacus.accountants.registry import _ACCOUNTANTS
 from opacus.optimizers import AdaClipDPOptimizer
 
-from patchdp.composition.exact import ExactEngineError
-from patchdp.composition.tilted import GridTooLarge
+from patchdp import _checks
+from patchdp.composition.certificate import Refused
 from patchdp.guarantee import Guarantee, Method
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling, Entry
 from patchdp.step import Poisson
@@ -78,6 +78,8 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
     def step(self, *, noise_multiplier: float, sample_rate: float) -> None:
         """Record one optimizer step."""
         self._calibrating = False
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
         if self._history and tuple(self._history[-1][:2]) == (noise_multiplier, sample_rate):
             self._history[-1] = (noise_multiplier, sample_rate, self._history[-1][2] + 1)
         else:
@@ -115,7 +117,7 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
         self,
         delta: float,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         **_unused: Any,
     ) -> float:
@@ -140,6 +142,9 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
 
         At most a million are counted.
         """
+        epsilon = _checks.nonnegative("epsilon", epsilon)
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
 
         def fits(steps: int) -> bool:
             history = [*self._executed(), (noise_multiplier, sample_rate, steps)]
@@ -284,7 +289,7 @@ def register(
 
 
 def certified_epsilon(
-    run: Guarantee, delta: float, *, method: Method = "pld", tolerance: float | None = None
+    run: Guarantee, delta: float, *, method: Method = "auto", tolerance: float | None = None
 ) -> float:
     """`run.epsilon`, by another engine where this one can certify nothing sharp.
 
@@ -298,13 +303,10 @@ def certified_epsilon(
     >>> 0.29 < certified_epsilon(run, 1e-5) < 0.3
     True
     """
-    engines: tuple[Method, ...] = (method, "exact", "rdp")
-    for engine in engines:
-        try:
-            return run.epsilon(delta, method=engine, tolerance=tolerance)
-        except (GridTooLarge, ExactEngineError) as error:
-            refused = error
-    raise refused
+    try:
+        return run.epsilon(delta, method=method, tolerance=tolerance)
+    except Refused:
+        return run.epsilon(delta, tolerance=tolerance)
 
 
 def _named(name: str, claim: Claim) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         delta: float,
         epochs: int,
         module: Any = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> float:
         """The least noise at which `epochs` passes over a loader stay within `(epsilon, delta)`.
 
@@ -200,7 +200,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
           module: The model, to be checked with the loader.
           method: As in `TrainingPlan.epsilon`.
         """
-        count = _checks.count("epochs", epochs)
+        count, epsilon = _checks.count("epochs", epochs), _checks.positive("epsilon", epsilon)
         claim, _ = self._inspect(data_loader, module)
         batches = len(data_loader)
         if isinstance(claim.sampling, FixedSize):
@@ -212,7 +212,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
             plan = claim.plan(sampling=claim.sampling, noise_multiplier=1.0, epochs=count)
         else:
             plan = claim.plan(sampling=Shuffle(), noise_multiplier=1.0, epochs=count)
-        aim = _checks.positive("epsilon", epsilon)
+        aim = epsilon
         while True:
             found = plan.solve("noise_multiplier", epsilon=aim, delta=delta, method=method)
             # What get_epsilon will say, which may certify a little less sharply than solve.

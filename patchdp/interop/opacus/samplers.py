@@ -69,7 +69,7 @@ class FixedSizeBatchSampler(Sampler):  # type: ignore[misc]
         self, data_source: Sized, batch_size: int, generator: torch.Generator | None = None
     ) -> None:
         self.sampling = FixedSize(batch_size=batch_size, dataset_size=len(data_source))
-        self.batch_size = batch_size
+        self.batch_size = self.sampling.batch_size
         self.generator = generator
 
     def __len__(self) -> int:
