@@ -108,7 +108,7 @@ def test_what_is_not_offered_is_refused() -> None:
         PLAN.epsilon(DELTA, tolerance=1e-4)
     with pytest.raises(ValueError, match="RandomAllocation"):
         PLAN.rdp([2.0])
-    with pytest.raises(Refused, match="RandomAllocation.* 'auto' proves delta 0.0"):
+    with pytest.raises(Refused, match=r"RandomAllocation.* 'auto' proves delta 0\.0"):
         PLAN.delta(1.0, method="exact")
     with pytest.raises(ValueError, match="random allocation"):
         to_dp_event(PLAN, engine="pld")
