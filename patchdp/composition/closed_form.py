@@ -171,7 +171,8 @@ def epsilon_bounds(profile: StepProfile, log_delta: float) -> tuple[float, float
     if slack < _ENOUGH:
         moved = np.array([log_delta + slack, log_delta - slack])
         lower, upper = (float(e) for e in epsilon_estimates(profile, moved))
-        return lower * (1 - 2e-15), upper * (1 + 2e-15)
+        if upper - lower <= 1e-10 * upper:
+            return lower * (1 - 2e-15), upper * (1 + 2e-15)
     return _Precise(profile).epsilon_bounds(log_delta, near)
 
 
