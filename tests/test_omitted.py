@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -130,6 +131,32 @@ def test_phases_and_edges() -> None:
     assert pdp.omitted(unseen, 1e-4).epsilon == 0
     # Two omissions make a replacement: the smaller number is more than half the way there.
     assert pdp.omitted(PLAN, 1e-9).epsilon > 0.3 * PLAN.epsilon(1e-9)
+
+
+def test_far_losses_with_little_noise() -> None:
+    """The pairs' Gaussians are 20 deviations apart: a hit shows at losses of hundreds."""
+    step = OmittedProfile(Fraction(1, 2), Fraction(1, 2), 20.0)
+    # Thresholds in place of the best one attain no more.
+    for epsilon, least in ((100.0, 0.1), (200.0, 0.1), (300.0, 1e-8), (600.0, 1e-100)):
+        x = np.linspace(0.0, 45.0, 4001)
+        hit, miss, out = (stats.norm.logcdf(-x + m) for m in (20.0, -20.0, 0.0))
+        kept = 0.25 * np.exp(hit) + 0.25 * np.exp(miss) + 0.5 * np.exp(out)
+        lost = np.logaddexp(miss + math.log(0.25), out + math.log(0.75)) + epsilon
+        attained = float(np.max(kept - np.exp(np.minimum(lost, 700.0))))
+        assert attained > least
+        assert attained <= float(step.delta(epsilon, "remove")) <= attained * 1.01
+
+
+@pytest.mark.parametrize("sigma", [1e-300, 1e-3, 0.01, 0.06, 0.2, 1e3, 1e8, 1e300])
+def test_every_noise_has_a_bound(sigma: float) -> None:
+    """No epsilon is lost where densities leave the range of floats, and none rises with noise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = pdp.omitted(PLAN.replace(noise_multiplier=sigma), 1e-5)
+        assert found.epsilon <= found.replaced.upper
+        if sigma < 100:
+            assert found.epsilon > 0.4 * (found.replaced.lower or 0.0)
+            assert found.epsilon > pdp.omitted(PLAN.replace(noise_multiplier=500.0), 1e-5).epsilon
 
 
 @pytest.mark.parametrize(

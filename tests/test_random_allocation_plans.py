@@ -16,6 +16,7 @@ from patchdp.audit import audit
 from patchdp.cli import cli
 from patchdp.composition.certificate import Refused
 from patchdp.interop.dp_accounting import to_dp_event
+from patchdp.objects import epsilons_at
 from patchdp.report.statement import assumptions, statement
 
 PLAN = pdp.TrainingPlan(
@@ -211,3 +212,11 @@ def test_every_setting_has_an_answer_within_the_budget() -> None:
         # Where another phase is beyond the grid, it is beyond it with the epochs as well.
         loud = (PLAN + PLAN.replace(sampling=pdp.Poisson(200, 2975), noise_multiplier=1e-3)).epsilon
         assert PLAN.epsilon(DELTA) < loud(DELTA) < math.inf
+
+
+def test_design_and_objects() -> None:
+    small = PLAN.replace(image=(64, 64), crop=pdp.RandomCrop((32, 32)), patch=pdp.Patch((4, 4)))
+    found = pdp.design(small, min_crop=(24, 24), max_crop=(40, 40), delta=DELTA, epsilon=2.0)
+    assert found.candidates
+    levels = epsilons_at(small, probabilities=(0.1, 0.5), delta=DELTA, target=50.0, resolution=8)
+    assert levels[0] < levels[1]

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp.composition.given import convex_minorant
+from patchdp.composition.grid.fft import GridTooLarge
 from patchdp.composition.grid.masses import LossMasses
 from patchdp.composition.grid.prove import epsilon_of
 from patchdp.step.omitted import OmittedProfile, Side
@@ -120,15 +121,22 @@ def _grid(phases: Phases, log_delta: float) -> tuple[float, int]:
 def epsilon_upper(phases: Phases, log_delta: float) -> float:
     """A certified epsilon at `log_delta`, the larger of both directions.
 
+    Infinity where some step is loud, or where no grid fits the budget.
+
     Args:
       phases: Steps and how often each is applied.
       log_delta: Natural logarithm of delta, below 0.
     """
+    if any(step.loud for step, _ in phases):
+        return math.inf
     interval, cells = _grid(phases, log_delta)
     found = []
     sides: tuple[Side, ...] = ("remove", "add")
     for side in sides:
         rows = [(masses(step, side, interval, cells), count) for step, count in phases]
-        found.append(epsilon_of(rows, log_delta))
+        try:
+            found.append(epsilon_of(rows, log_delta))
+        except GridTooLarge:
+            return math.inf
     value = max(found)
     return value if value == 0 else math.nextafter(value * (1 + 1e-14), math.inf)

@@ -25,6 +25,8 @@ __all__ = ["OmittedProfile", "Side"]
 Array = npt.NDArray[np.float64]
 Side: TypeAlias = Literal["remove", "add"]
 
+# Noise so little that densities leave the range of floats.
+_LOUD = 20.0
 # Relative accuracy of the few values of the normal distribution function that enter, generously.
 _RELATIVE_ERROR = 1e-13
 
@@ -53,9 +55,16 @@ class OmittedProfile:
             object.__setattr__(self, name, _checks.probability(name, getattr(self, name)))
         object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
 
+    @property
+    def loud(self) -> bool:
+        """Whether there is too little noise for these closed forms."""
+        return self.mu > _LOUD
+
     def delta(self, epsilon: npt.ArrayLike, side: Side) -> Array:
-        """Upper bounds of delta at each `epsilon >= 0`."""
+        """Upper bounds of delta at each `epsilon >= 0`; 1 where the step is loud."""
         eps = np.asarray(epsilon, dtype=np.float64)
+        if self.loud:
+            return np.ones(eps.shape)
         excess = np.expm1(eps)  # a - 1
         q, p, mu = self.rate, self.inclusion, self.mu
         out, hit = float(1 - q), _checks.round_up(q * p)
@@ -63,9 +72,12 @@ class OmittedProfile:
             # hit G - excess miss U - constant, increasing in x.
             miss = float(q * (1 - p))
             constant = excess * (out + hit) + hit
-            half = 0.5 * constant * np.exp(0.5 * mu * mu)
-            root = np.hypot(half, np.sqrt(hit * excess * miss))
-            x = np.log((half + root) / hit) / mu
+            # Half of the sum of the two roots, and the product of them, by logarithms.
+            with np.errstate(divide="ignore"):
+                half = np.log(0.5 * constant) + 0.5 * mu * mu
+                product = np.log(hit * excess * miss)
+            root = 0.5 * np.logaddexp(2 * half, product)
+            x = (np.logaddexp(half, root) - np.log(hit)) / mu
             gain = hit * special.ndtr(mu - x)
             loss = excess * miss * special.ndtr(-x - mu) + constant * special.ndtr(-x)
         else:
