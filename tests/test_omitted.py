@@ -138,7 +138,7 @@ def test_far_losses_with_little_noise() -> None:
     step = OmittedProfile(Fraction(1, 2), Fraction(1, 2), 20.0)
     # Thresholds in place of the best one attain no more.
     for epsilon, least in ((100.0, 0.1), (200.0, 0.1), (300.0, 1e-8), (600.0, 1e-100)):
-        x = np.linspace(0.0, 45.0, 4001)
+        x = np.linspace(0.0, 45.0, 400_001)
         hit, miss, out = (stats.norm.logcdf(-x + m) for m in (20.0, -20.0, 0.0))
         kept = 0.25 * np.exp(hit) + 0.25 * np.exp(miss) + 0.5 * np.exp(out)
         lost = np.logaddexp(miss + math.log(0.25), out + math.log(0.75)) + epsilon
