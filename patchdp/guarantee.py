@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import extremes, prove
+from patchdp.composition import extremes, given, prove
 from patchdp.composition.certificate import Certificate, Refused
 from patchdp.composition.conversions import renyi, tradeoff
+from patchdp.composition.given import Step, by_pairs
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
-from patchdp.step.profile import StepProfile
 
 if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
@@ -74,7 +74,7 @@ class Guarantee(ABC):
 
     @property
     @abstractmethod
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[Step, int], ...]:
         """Steps and how often each is applied; empty where no crop ever shows the patch."""
 
     @property
@@ -173,6 +173,8 @@ class Guarantee(ABC):
         delta = _checks.chance("delta", delta, open_ends=True)
         lower, found = self._proved(delta, method, tolerance, progress)
         note = "" if found.tight else "a quick bound: the sharp one is past the budget of work"
+        if note and not by_pairs(self.phases):
+            note = "how far above the exact value it lies is not proved"
         if not self.attainable:
             why = "the analysed pair is no real execution, so no lower bound is known"
             note = f"{note}; {why}" if note else why
@@ -181,9 +183,13 @@ class Guarantee(ABC):
             attained: float | None = found.upper
         else:
             precise = min(self._tolerance(tolerance, 1e-3), 1e-3)
-            attained = prove.attained_epsilon(self.phases, check_delta(delta), precise)
+            attained = prove.attained_epsilon(
+                self.phases, check_delta(delta), precise, near=found.upper
+            )
             if attained is None and lower is None:
+                mixed = len(self.phases) > 1 and not by_pairs(self.phases)
                 note = "the lower bound is past the budget of work"
+                note = "no lower bound is known beside other phases" if mixed else note
         known = [value for value in (lower, attained) if value is not None]
         return Certificate(
             min(max(known), found.upper) if known else None,
@@ -213,17 +219,24 @@ class Guarantee(ABC):
         if not self.phases:
             value = math.inf if self.noiseless else 0.0
             return None, prove.Proof(value, value, "closed form", True)
-        if method == "optimal" and not extremes.is_loud(self.phases):
-            return self._optimal(delta, tolerance, progress)
+        if tolerance is not None and not by_pairs(self.phases):
+            raise ValueError(
+                f"tolerance is not offered with RandomAllocation, got {tolerance!r}: how far its "
+                "epsilons lie above the exact value is not proved"
+            )
         allowed = self._tolerance(tolerance, 1e-3)
-        if method == "rdp":
-            value = renyi.epsilon(self.phases, math.exp(log_delta))
-            return None, prove.Proof(0.0, value, "rdp", False)
-        if method == "pld" and not extremes.is_loud(self.phases):
-            # The engine itself is slow to import.
-            from patchdp.composition.grid import google
+        if method in ("rdp", "pld", "optimal"):
+            run = prove.only_pairs(method, self.phases, log_delta)
+            if method == "rdp":
+                value = renyi.epsilon(run, math.exp(log_delta))
+                return None, prove.Proof(0.0, value, "rdp", False)
+            if method == "optimal" and not extremes.is_loud(run):
+                return self._optimal(delta, tolerance, progress)
+            if method == "pld" and not extremes.is_loud(run):
+                # The engine itself is slow to import.
+                from patchdp.composition.grid import google
 
-            return None, google.epsilon(self.phases, log_delta, allowed)
+                return None, google.epsilon(run, log_delta, allowed)
         certify = {"exact": prove.exact_epsilon}.get(
             method, lambda run, each: prove.prove_epsilon(run, each, allowed)
         )
@@ -294,7 +307,7 @@ class Guarantee(ABC):
             logs = np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
         else:
 
-            def curve(run: prove.Run, at: Array) -> Array:
+            def curve(run: prove.AnyRun, at: Array) -> Array:
                 if method == "exact":
                     return prove.exact_log_delta(run, at)
                 return prove.prove_log_delta(run, at, least=least)
@@ -380,6 +393,11 @@ class Guarantee(ABC):
         alphas = renyi.check_orders(orders)
         if self.noiseless:
             return np.full(alphas.shape, math.inf)
+        if not by_pairs(self.phases):
+            raise ValueError(
+                "rdp is not known for epochs under RandomAllocation, which are given by certified "
+                "values; epsilon and delta answer for them"
+            )
         return renyi.curve(self.phases, alphas)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
@@ -402,6 +420,12 @@ class Guarantee(ABC):
         # The engine itself is slow to import.
         from patchdp.composition.grid import google
 
+        if not by_pairs(self.phases):
+            if interval is not None:
+                raise ValueError(
+                    f"interval is chosen for RandomAllocation, got {_checks.shown(interval)}"
+                )
+            return google.privacy_loss_distribution(given.masses(self.phases, log_delta))
         if extremes.is_loud(self.phases):
             raise ValueError("there is too little noise for a privacy loss distribution")
         width = None if interval is None else google.grid_spacing(interval)

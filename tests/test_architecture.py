@@ -28,7 +28,7 @@ FLOORS = (
     ("goal",),
     ("solve",),
     ("plan",),
-    ("sweeps", "objects", "audit"),
+    ("sweeps", "objects", "audit", "omitted", "banded"),
     ("interop",),
     ("report",),
     ("cli",),

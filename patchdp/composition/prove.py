@@ -26,9 +26,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition import closed_form, coins, extremes
+from patchdp.composition import closed_form, coins, extremes, given
 from patchdp.composition.certificate import Refused
 from patchdp.composition.conversions.group_privacy import group_epsilon, group_log_delta
+from patchdp.composition.given import AnyRun, by_pairs
 from patchdp.composition.grid import prove as grid
 from patchdp.composition.grid.around import log_delta_around
 from patchdp.composition.grid.fft import GridTooLarge
@@ -37,6 +38,7 @@ from patchdp.composition.transform import prove as line
 from patchdp.composition.transform.law import NoLine, Run
 
 __all__ = [
+    "AnyRun",
     "Proof",
     "Run",
     "attained_epsilon",
@@ -47,6 +49,7 @@ __all__ = [
     "estimated_proof",
     "exact_epsilon",
     "exact_log_delta",
+    "only_pairs",
     "person_epsilon",
     "person_log_delta",
     "prove_epsilon",
@@ -89,7 +92,7 @@ def _round_up(value: float) -> float:
     return value if value == 0 or math.isinf(value) else math.nextafter(value, math.inf)
 
 
-def prove_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) -> Proof:
+def prove_epsilon(run: AnyRun, log_delta: float, tolerance: float = _TOLERANCE) -> Proof:
     """The certified epsilon of a run at `log_delta`, by whoever has it soonest.
 
     Args:
@@ -98,6 +101,8 @@ def prove_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) -> 
       tolerance: How far the upper bound may lie above the exact value, relative to it; 1e-6 is
         always allowed.
     """
+    if not by_pairs(run):
+        return _by_values(run, log_delta, tolerance)
     if extremes.is_loud(run):
         return Proof(0.0, extremes.epsilon_upper(run, log_delta), "coins", False)
     found = _closed(run, log_delta)
@@ -107,6 +112,44 @@ def prove_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) -> 
         return found
     hurried = _hurried(run, log_delta, tolerance)
     return hurried if found is None or hurried.upper < found.upper else found
+
+
+def _by_values(run: AnyRun, log_delta: float, tolerance: float) -> Proof:
+    """Steps given by certified values: the grid, or epochs in a known order where those are better.
+
+    How far it lies above the exact value is not proved.
+    """
+    known = given.in_a_known_order(run)
+    upper = math.inf
+    if _within_floats(known):
+        upper = given.epsilon_upper(run, log_delta)
+        if math.isfinite(upper) and given.is_ordinary(run):
+            return Proof(0.0, upper, "grid", False)
+    other = prove_epsilon(known, log_delta, tolerance)
+    upper, prover = min((upper, "grid"), (other.upper, other.prover))
+    return Proof(0.0, upper, prover, upper == 0)
+
+
+def _within_floats(run: Run) -> bool:
+    return _loudest(run) <= _LOUD and not (extremes.is_loud(run) or extremes.is_quiet(run))
+
+
+def _declines(method: str, answer: str) -> Refused:
+    return Refused(
+        f"method {method} does not take epochs under RandomAllocation, which are given by "
+        f"certified values; method 'auto' proves {answer}"
+    )
+
+
+def only_pairs(method: str, run: AnyRun, log_delta: float) -> Run:
+    """The run, if all its steps are given by pairs.
+
+    Raises:
+      Refused: Some are given by values; the message names what `"auto"` proves.
+    """
+    if not by_pairs(run):
+        raise _declines(method, f"epsilon {prove_epsilon(run, log_delta).upper:.6g}")
+    return run
 
 
 def _closed(run: Run, log_delta: float) -> Proof | None:
@@ -167,12 +210,13 @@ def _least(run: Run, log_delta: float) -> float:
     return found
 
 
-def exact_epsilon(run: Run, log_delta: float) -> Proof:
+def exact_epsilon(run: AnyRun, log_delta: float) -> Proof:
     """By a closed form or by the line; never by a grid.
 
     Raises:
       Refused: No line decays; the message names what the grid proves.
     """
+    run = only_pairs("exact", run, log_delta)
     if extremes.is_loud(run):
         return prove_epsilon(run, log_delta)
     found = _closed(run, log_delta) or _on_line(run, log_delta)
@@ -185,7 +229,9 @@ def exact_epsilon(run: Run, log_delta: float) -> Proof:
     return found
 
 
-def attained_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) -> float | None:
+def attained_epsilon(
+    run: AnyRun, log_delta: float, tolerance: float = _TOLERANCE, *, near: float = math.inf
+) -> float | None:
     """A lower bound on any valid epsilon: what the worst fixed execution attains; None if unknown.
 
     The larger of both directions of the attainable pair, rounded down.
@@ -194,7 +240,14 @@ def attained_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) 
       run: Steps of attainable pairs, and how often each is applied.
       log_delta: Natural logarithm of delta.
       tolerance: How far below the exact value of a direction it may lie, about.
+      near: The certified epsilon, where steps are given by values.
     """
+    if by_pairs(run):
+        return _attained_by_pairs(run, log_delta, tolerance)
+    return given.epsilon_lower(run, log_delta, near)
+
+
+def _attained_by_pairs(run: Run, log_delta: float, tolerance: float) -> float | None:
     if not all(profile.attainable for profile, _ in run) or extremes.is_loud(run):
         return None
     closed = _closed(run, log_delta)
@@ -224,7 +277,7 @@ def attained_epsilon(run: Run, log_delta: float, tolerance: float = _TOLERANCE) 
 
 
 def prove_log_delta(
-    run: Run, epsilon: Array, tolerance: float = _TOLERANCE, *, least: float = _LEAST_LOG
+    run: AnyRun, epsilon: Array, tolerance: float = _TOLERANCE, *, least: float = _LEAST_LOG
 ) -> Array:
     """Logs of certified deltas at each `epsilon >= 0`; they never rise with epsilon.
 
@@ -237,6 +290,8 @@ def prove_log_delta(
       tolerance: Excess allowed over the exact log delta.
       least: Where log delta is below this, any bound below it will do.
     """
+    if not by_pairs(run):
+        return _log_delta_by_values(run, epsilon, least)
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
     if extremes.is_loud(run) or extremes.is_quiet(run):
         return _falling(flat, extremes.log_delta_upper(run, flat)).reshape(np.shape(epsilon))
@@ -269,6 +324,16 @@ def prove_log_delta(
                 left.append(i)
         order = left
     return _falling(flat, best).reshape(np.shape(epsilon))
+
+
+def _log_delta_by_values(run: AnyRun, epsilon: Array, least: float) -> Array:
+    known = given.in_a_known_order(run)
+    if not _within_floats(known):
+        return prove_log_delta(known, epsilon, least=least)
+    found = given.log_delta_upper(run, epsilon)
+    if given.is_ordinary(run):
+        return found
+    return np.minimum(found, prove_log_delta(known, epsilon, least=least))
 
 
 def _total_variation(run: Run) -> float:
@@ -320,13 +385,16 @@ def _falling(epsilon: Array, logs: Array) -> Array:
     return falling
 
 
-def exact_log_delta(run: Run, epsilon: Array) -> Array:
+def exact_log_delta(run: AnyRun, epsilon: Array) -> Array:
     """Logs of deltas by a closed form or by the line; never by a grid.
 
     Raises:
       Refused: No line decays; the message names what the grid proves.
     """
     flat = np.ravel(np.asarray(epsilon, dtype=np.float64))
+    if not by_pairs(run):
+        other = math.exp(float(prove_log_delta(run, flat[:1])[0])) if len(flat) else 1.0
+        raise _declines("exact", f"delta {other:.6g}")
     loud = extremes.is_loud(run) or extremes.is_quiet(run)
     if loud or closed_form.profile_of(run) is not None:
         return prove_log_delta(run, epsilon)
@@ -346,12 +414,12 @@ def exact_log_delta(run: Run, epsilon: Array) -> Array:
 # Estimates, which certify nothing: to steer searches and to draw plots.
 
 
-def estimate_epsilon(run: Run, log_delta: float) -> float:
+def estimate_epsilon(run: AnyRun, log_delta: float) -> float:
     """About the exact epsilon, in milliseconds."""
     return float(estimate_epsilons([run], np.array([log_delta]))[0])
 
 
-def estimate_epsilons(runs: Sequence[Run], log_delta: Array) -> Array:
+def estimate_epsilons(runs: Sequence[AnyRun], log_delta: Array) -> Array:
     """About the exact epsilon of many runs, those with equally many kinds of steps at once.
 
     Args:
@@ -359,9 +427,11 @@ def estimate_epsilons(runs: Sequence[Run], log_delta: Array) -> Array:
       log_delta: One for each run.
     """
     result = np.full(len(runs), np.nan)
-    groups: dict[int, list[int]] = {}
+    groups: dict[int, list[tuple[int, Run]]] = {}
     for i, run in enumerate(runs):
         goal = float(log_delta[i])
+        if not by_pairs(run):
+            continue
         profile = closed_form.profile_of(run)
         if extremes.is_loud(run):
             result[i] = extremes.epsilon_upper(run, goal)
@@ -370,23 +440,26 @@ def estimate_epsilons(runs: Sequence[Run], log_delta: Array) -> Array:
         elif closed_form.vanishes(run, goal):
             result[i] = 0.0
         elif _participations(run) >= _ENOUGH and _loudest(run) <= _LOUD:
-            groups.setdefault(len(run), []).append(i)
-    for members in groups.values():
-        result[members] = estimates.epsilons([runs[i] for i in members], log_delta[members])
+            groups.setdefault(len(run), []).append((i, run))
+    for found in groups.values():
+        members = [i for i, _ in found]
+        result[members] = estimates.epsilons([run for _, run in found], log_delta[members])
     for i in map(int, np.flatnonzero(np.isnan(result))):
         proof = prove_epsilon(runs[i], float(log_delta[i]))
         result[i] = 0.5 * (proof.lower + proof.upper) if proof.tight else proof.upper
     return result
 
 
-def estimated_proof(run: Run, log_delta: float) -> Proof:
+def estimated_proof(run: AnyRun, log_delta: float) -> Proof:
     """The estimate in the shape of a proof, which it is not."""
     value = estimate_epsilon(run, log_delta)
     return Proof(value, value, "exact", True)
 
 
-def estimate_log_delta(run: Run, epsilon: Array) -> Array:
+def estimate_log_delta(run: AnyRun, epsilon: Array) -> Array:
     """About log delta at each epsilon of a flat array."""
+    if not by_pairs(run):
+        return prove_log_delta(run, epsilon)
     if extremes.is_loud(run) or extremes.is_quiet(run):
         return extremes.log_delta_upper(run, epsilon)
     profile = closed_form.profile_of(run)
@@ -405,7 +478,11 @@ def estimate_log_delta(run: Run, epsilon: Array) -> Array:
 
 
 def person_epsilon(
-    joint: Proof, one: Run, images: int, log_delta: float, certify: Callable[[Run, float], Proof]
+    joint: Proof,
+    one: AnyRun,
+    images: int,
+    log_delta: float,
+    certify: Callable[[AnyRun, float], Proof],
 ) -> Proof:
     """The smaller of two bounds: of steps in which all images change, and of a chain of images.
 
@@ -436,7 +513,11 @@ def person_epsilon(
 
 
 def person_log_delta(
-    joint: Array, one: Run, images: int, epsilon: Array, curve: Callable[[Run, Array], Array]
+    joint: Array,
+    one: AnyRun,
+    images: int,
+    epsilon: Array,
+    curve: Callable[[AnyRun, Array], Array],
 ) -> Array:
     """The smaller of the same two bounds on log delta."""
     if images == 1:
