@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import extremes, given, prove
-from patchdp.composition.certificate import Certificate, Refused
+from patchdp._checks import check_delta, several
+from patchdp.composition import estimate, extremes, given, persons, prove
+from patchdp.composition.certificate import Bounds, Certificate, Profile, Refused
 from patchdp.composition.conversions import renyi, tradeoff
 from patchdp.composition.given import Step, by_pairs
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
@@ -29,44 +30,6 @@ METHODS: tuple[Method, ...] = ("auto", "composed", "pld", "exact", "rdp", "optim
 # Epsilons that are told from 0 and from infinity.
 _LEAST_EPSILON, _MOST_EPSILON = 1e-100, 1e100
 Progress: TypeAlias = Callable[[float], None]
-
-
-class Bounds(NamedTuple):
-    """An upper bound that is proved, and a value no valid analysis can go below.
-
-    >>> Bounds(lower=3.66, upper=3.73)
-    Bounds(lower=3.66, upper=3.73)
-
-    `lower` is None where no attainable execution is known.
-    """
-
-    lower: float | None
-    upper: float
-
-
-class Profile(NamedTuple):
-    """A privacy profile: `delta[i]` is proved at `epsilon[i]`."""
-
-    epsilon: Array
-    delta: Array
-
-
-def several(value: object) -> bool:
-    """Whether an answer to `value` is an array; a number of any type has a float."""
-    axes = getattr(value, "ndim", None)
-    if isinstance(axes, int):
-        return axes > 0
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def check_delta(delta: object) -> float:
-    """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
-    number = float(_checks.probability("delta", delta, open_ends=True))
-    number = min(number, math.nextafter(1.0, 0.0))
-    if number < 1e-300:
-        raise ValueError(f"delta must lie between 1e-300 and 1, got {_checks.shown(delta)}")
-    log_delta = math.log(number)
-    return log_delta - 4e-16 * max(abs(log_delta), 1.0)
 
 
 class Guarantee(ABC):
@@ -242,7 +205,7 @@ class Guarantee(ABC):
         )
         one, images = self.one_image
         joint = certify(self.phases, log_delta)
-        return None, prove.person_epsilon(joint, one.phases, images, log_delta, certify)
+        return None, persons.person_epsilon(joint, one.phases, images, log_delta, certify)
 
     def _optimal(
         self, delta: float | Fraction, tolerance: float | None, progress: Progress | None
@@ -264,20 +227,22 @@ class Guarantee(ABC):
         """About the exact epsilon, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        joint = prove.estimate_epsilon(self.phases, log_delta)
+        joint = estimate.estimate_epsilon(self.phases, log_delta)
         one, images = self.one_image
         estimated = prove.Proof(0.0, joint, "exact", True)
-        return prove.person_epsilon(
-            estimated, one.phases, images, log_delta, prove.estimated_proof
+        return persons.person_epsilon(
+            estimated, one.phases, images, log_delta, estimate.estimated_proof
         ).upper
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
         """Logs of deltas, about, which certify nothing."""
         if not self.phases:
             return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
-        joint = prove.estimate_log_delta(self.phases, epsilon)
+        joint = estimate.estimate_log_delta(self.phases, epsilon)
         one, images = self.one_image
-        return prove.person_log_delta(joint, one.phases, images, epsilon, prove.estimate_log_delta)
+        return persons.person_log_delta(
+            joint, one.phases, images, epsilon, estimate.estimate_log_delta
+        )
 
     @overload
     def delta(self, epsilon: float, *, method: Method = "auto") -> float: ...
@@ -314,7 +279,7 @@ class Guarantee(ABC):
 
             one, images = self.one_image
             joint = curve(self.phases, epsilon)
-            logs = prove.person_log_delta(joint, one.phases, images, epsilon, curve)
+            logs = persons.person_log_delta(joint, one.phases, images, epsilon, curve)
         positive = np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0)
         return np.asarray(np.where(np.isneginf(logs), 0.0, positive))
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from patchdp.composition import given, prove
+from patchdp.composition import estimate, given, prove
 from patchdp.composition.given_lower import _atoms, _on_grid, epsilon_lower
 from patchdp.step import Poisson, Shuffle, step_profile
 from patchdp.step.random_allocation import AllocationProfile
@@ -47,7 +47,7 @@ def test_one_step_an_epoch_agrees_with_the_other_engines(
     p = Fraction(1, 3)
     step = step_profile(Shuffle(), inclusion_probability=p, noise_multiplier=sigma)
     epoch, log_delta = AllocationProfile(p, 1 / sigma, 1), math.log(delta)
-    truth = prove.estimate_epsilon([(step, epochs)], log_delta)
+    truth = estimate.estimate_epsilon([(step, epochs)], log_delta)
     found = given.epsilon_upper([(epoch, epochs)], log_delta)
     assert truth * (1 - 1e-7) <= found <= truth * 1.002
 
@@ -154,6 +154,6 @@ def test_every_setting_has_an_answer(sigma: float, rounds: int) -> None:
     found = given.epsilon_upper([(epoch, 50)], log_delta)
     assert time.process_time() - start < 5.0
     known = step_profile(Shuffle(), inclusion_probability=CITYSCAPES, noise_multiplier=sigma)
-    assert 0 < found <= 1.003 * prove.estimate_epsilon([(known, 50)], log_delta)
+    assert 0 < found <= 1.003 * estimate.estimate_epsilon([(known, 50)], log_delta)
     quieter = AllocationProfile(CITYSCAPES, 0.8 / sigma, rounds)
     assert given.epsilon_upper([(quieter, 50)], log_delta) < found

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from patchdp import _checks
+from patchdp._checks import check_delta
 from patchdp.composition import two_sided
-from patchdp.guarantee import Bounds, check_delta
+from patchdp.guarantee import Bounds
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.step import Poisson
 from patchdp.step.application import distance
