@@ -21,15 +21,6 @@ __all__ = [
     "log_sums",
     "round_up",
 ]
-    "UNIT",
-    "expm1_complex",
-    "falling",
-    "log1p_complex",
-    "log_diff",
-    "log_sum",
-    "log_sums",
-    "round_up",
-]
 
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
