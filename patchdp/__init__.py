@@ -23,7 +23,7 @@ from patchdp._version import __version__
 if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp import interop
     from patchdp.audit.one_run import one_run_audit
-    from patchdp.banded import banded
+    from patchdp.bands import banded
     from patchdp.geometry import (
         AtMost,
         CenterCrop,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     )
     from patchdp.guarantee import Bounds, Profile
     from patchdp.interop.dp_accounting.amplify import amplify_one_step
-    from patchdp.omitted import Omitted, omitted
+    from patchdp.omission import Omitted, omitted
     from patchdp.plan import Composition, TrainingPlan
     from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Shuffle
     from patchdp.sweeps import Grid, Sweep, epsilons, sweep
@@ -138,8 +138,8 @@ _ROOMS = {
     ),
     "patchdp.guarantee": "Bounds Profile",
     "patchdp.interop.dp_accounting.amplify": "amplify_one_step",
-    "patchdp.banded": "banded",
-    "patchdp.omitted": "Omitted omitted",
+    "patchdp.bands": "banded",
+    "patchdp.omission": "Omitted omitted",
     "patchdp.plan": "Composition TrainingPlan",
     "patchdp.step": "FixedSize PixelNoise Poisson RandomAllocation Shuffle",
     "patchdp.sweeps": "Grid Sweep epsilons sweep",

@@ -112,7 +112,7 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     result = _result(plan, delta, method, tolerance)
     if relation == "omitted":
         # What the other relation does not need is not imported for it.
-        from patchdp.omitted import omitted
+        from patchdp.omission import omitted
 
         found = omitted(plan, delta)
         result |= {"epsilon_omitted": found.epsilon, "omitted_protects": found.protects}
