@@ -140,7 +140,7 @@ def examine(expression: str) -> tuple[str, str]:
     start = time.process_time()
     outcome, text = "answer", ""
     signal.signal(signal.SIGPROF, _stop)
-    signal.setitimer(signal.ITIMER_PROF, 2 * SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, 1.1 * SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -28,7 +28,7 @@ __all__ = ["epsilon_upper", "is_loud", "is_quiet", "log_delta_upper", "log_dista
 Phases: TypeAlias = Sequence[tuple[StepProfile, int]]
 
 # Noise deviations of one step, and of all together if each of them hits.
-_LOUD, _LOUDEST = 1e5, 1e8
+_LOUD, _LOUDEST = 3e4, 1e8
 # Below this total variation distance of the whole run every delta is: nobody tells it from 0.
 _QUIET = 1e-13
 # Far more than the few roundings of each bound.

@@ -26,11 +26,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchdp.composition import closed_form, extremes, given
+from patchdp.composition import closed_form, coins, extremes, given
 from patchdp.composition.certificate import Refused
 from patchdp.composition.conversions.group_privacy import group_epsilon, group_log_delta
 from patchdp.composition.given import AnyRun, by_pairs
 from patchdp.composition.grid import prove as grid
+from patchdp.composition.grid.around import log_delta_around
 from patchdp.composition.grid.fft import GridTooLarge
 from patchdp.composition.transform import estimates
 from patchdp.composition.transform import prove as line
@@ -189,7 +190,7 @@ def _on_line(run: Run, log_delta: float) -> Proof | None:
 
 def _hurried(run: Run, log_delta: float, tolerance: float) -> Proof:
     """Quick bounds, past the budget or where there is next to no noise."""
-    found = Proof(0.0, closed_form.coins_epsilon(run, log_delta), "coins", False)
+    found = Proof(0.0, coins.coins_epsilon(run, log_delta), "coins", False)
     if _loudest(run) <= _LOUD:
         from patchdp.composition.conversions import renyi  # which needs optimize
 
@@ -203,7 +204,7 @@ def _hurried(run: Run, log_delta: float, tolerance: float) -> Proof:
 
 def _least(run: Run, log_delta: float) -> float:
     """A lower bound on the exact epsilon: every run contains each of its steps."""
-    found = closed_form.threshold_epsilon(run, log_delta)
+    found = coins.threshold_epsilon(run, log_delta)
     for profile, _ in run:
         found = max(found, closed_form.epsilon_bounds(profile, log_delta)[0])
     return found
@@ -301,7 +302,7 @@ def prove_log_delta(
     best = np.full(flat.shape, min(0.0, _total_variation(run)))
     order = [int(i) for i in np.argsort(flat)]
     if _loudest(run) > _LOUD or len(order) > 1:
-        bound = closed_form.coins_log_delta(run)
+        bound = coins.coins_log_delta(run)
         best = np.minimum(best, [bound(float(e)) for e in flat])
     if _loudest(run) > _LOUD:
         return _falling(flat, best).reshape(np.shape(epsilon))
@@ -360,10 +361,10 @@ def _around(
         try:
             if prover == "line":
                 return functools.partial(_quietly, line.bar_at(run, epsilon).bounds), "exact"
-            return grid.log_delta_around(run, epsilon=epsilon, tolerance=tolerance).bounds, "grid"
+            return log_delta_around(run, epsilon=epsilon, tolerance=tolerance).bounds, "grid"
         except (GridTooLarge, NoLine):
             continue
-    bound = closed_form.coins_log_delta(run)
+    bound = coins.coins_log_delta(run)
     return (lambda e: (-math.inf, bound(e))), "coins"
 
 

@@ -217,6 +217,10 @@ def _components(
     return found
 
 
+# Calls of numpy for one place that is read through copies or resizing.
+_CALLS = 16
+
+
 def _read_work(
     parts: Sequence[Part], shape: Size, image: Size, corners: Sequence[Interval]
 ) -> tuple[int, int]:
@@ -230,7 +234,7 @@ def _read_work(
         for part, n in zip(parts, image, strict=True)
     )
     held, work = mask_work(read, windows, [(0, 0)] * len(windows))
-    return max(held, math.prod(image)), places * (STEP + work + math.prod(image))
+    return max(held, math.prod(image)), places * (_CALLS * STEP + work + math.prod(image))
 
 
 def _is_counted(part: AxisLaw) -> TypeGuard[Part]:

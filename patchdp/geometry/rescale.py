@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from patchdp._budget import STEP, afford
-from patchdp._checks import choice, count, exactly_positive, flag, shown
+from patchdp._checks import MOST, choice, count, exactly_positive, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.reading import Interpolation, Reading, ReadWindows
@@ -98,7 +98,9 @@ class RandomScale(Resizing):
         for name in ("low", "high"):
             object.__setattr__(self, name, exactly_positive(name, getattr(self, name)))
         if self.low > self.high:
-            raise ValueError(f"high must be at least low={self.low!r}, got {self.high!r}")
+            raise ValueError(f"high must be at least low={shown(self.low)}, got {shown(self.high)}")
+        if self.high > MOST:
+            raise ValueError(f"high must be at most 2**60, got {shown(self.high)}")
         rounding = choice("rounding", self.rounding, ("nearest", "down"))
         object.__setattr__(self, "rounding", rounding)
 

@@ -707,5 +707,6 @@ def test_several_transforms_need_a_declared_crop():
     [opacus, accountant, claim, engine, guard, samplers, transforms],
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
+@pytest.mark.filterwarnings("ignore::patchdp.interop.opacus.PatchPrivacyWarning")
 def test_docstrings(module):
     assert doctest.testmod(module).failed == 0

@@ -71,6 +71,8 @@ def tradeoff(delta: Delta, alpha: npt.ArrayLike) -> Array:
     """
     rates = check_rates("alpha", alpha)
     flat = rates.ravel()
+    if np.all(flat == 1):
+        return np.zeros(rates.shape)
     # Start with few epsilons, closer together near 0, up to where neither family can grow.
     nodes = 16.0 * np.square(np.linspace(0.0, 1.0, 17))
     deltas = delta(nodes)
