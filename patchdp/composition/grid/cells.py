@@ -78,8 +78,10 @@ def _log_cells(log_mass: Array, loss: Array, base: Array, h: float) -> tuple[Arr
     span = -np.expm1(-h)
     scale = log_mass.max(axis=1)
     mass = np.exp(log_mass - scale[:, None])
-    share = np.clip(-np.expm1(base - loss) / span, 0.0, 1.0)
-    rest = np.clip(np.exp(-h) * np.expm1(base + h - loss) / span, 0.0, 1.0)
+    # Where a loss lies far outside its cell, by rounding, both are cut at the same ends.
+    with np.errstate(over="ignore"):
+        share = np.clip(-np.expm1(base - loss) / span, 0.0, 1.0)
+        rest = np.clip(np.exp(-h) * np.expm1(base + h - loss) / span, 0.0, 1.0)
     return mass * share, mass * rest, scale
 
 
