@@ -46,7 +46,7 @@ import mpmath
 import numpy as np
 from scipy import optimize, special
 
-from patchdp.composition import prove
+from patchdp.composition import estimate, prove
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
 
 DIGITS = 50
@@ -621,16 +621,16 @@ def check(
     try:
         with _at_most(cap):
             # rounded: a later engine, a little more accurate, asks the same question
-            estimate = prove.estimate_epsilon(setting.phases, setting.log_delta)
-            epsilon = float(f"{estimate:.6g}")
+            near = estimate.estimate_epsilon(setting.phases, setting.log_delta)
+            epsilon = float(f"{near:.6g}")
             lower, upper, prover = prove.bracket_log_delta(setting.phases, epsilon)
-            (value,) = prove.estimate_log_delta(setting.phases, np.array([epsilon]))
+            (value,) = estimate.estimate_log_delta(setting.phases, np.array([epsilon]))
     except (ValueError, _OutOfTime) as error:
         reason = str(error) or f"no answer in {cap} s"
         return record | {"reason": reason, "seconds": time.process_time() - started}
     record["seconds"] = time.process_time() - started
-    estimate = float(value)
-    record |= {"epsilon": epsilon, "lower": lower, "upper": upper, "estimate": estimate}
+    guess = float(value)
+    record |= {"epsilon": epsilon, "lower": lower, "upper": upper, "estimate": guess}
     record["prover"] = prover
     if epsilon and not LEAST <= epsilon <= MOST:
         return record | {"status": "outside"}
@@ -647,7 +647,7 @@ def check(
         return record | {"status": "unchecked"}
     slack = 4 * moved + 8e-16 * abs(value)
     holds = lower - slack <= value <= upper + slack
-    return record | {"status": "held" if holds else "BROKEN", "error": abs(estimate - value)}
+    return record | {"status": "held" if holds else "BROKEN", "error": abs(guess - value)}
 
 
 def _key(setting: dict[str, Any], epsilon: float, multiple: bool) -> str:

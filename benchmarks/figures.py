@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 import patchdp as pdp
-from patchdp.composition import prove
+from patchdp.composition import estimate, prove
 from patchdp.guarantee import check_delta
 from patchdp.report.rounding import at_most
 
@@ -171,7 +171,7 @@ def trainings(name: str) -> dict[str, pdp.TrainingPlan]:
 
 def exact_epsilon(found: pdp.TrainingPlan, delta: float | Fraction) -> float:
     """The exact engine's value."""
-    return prove.estimate_epsilon(found.phases, check_delta(delta))
+    return estimate.estimate_epsilon(found.phases, check_delta(delta))
 
 
 def bound(found: pdp.TrainingPlan, delta: float | Fraction, truth: float) -> tuple[float, str]:
@@ -220,7 +220,7 @@ def _profile(task: Task) -> list[Row]:
         if truth >= EPSILONS[0]:  # else the profile passes this delta left of the picture
             rows.append({"given": "delta", **beside(found, delta, truth)})
     for epsilon in EPSILONS.tolist():
-        log_delta = float(prove.estimate_log_delta(found.phases, np.array([epsilon]))[0])
+        log_delta = float(estimate.estimate_log_delta(found.phases, np.array([epsilon]))[0])
         if log_delta < math.log(deltas[-1]):
             break
         rows.append({"given": "epsilon", **delta_point(found, epsilon, log_delta)})

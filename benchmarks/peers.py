@@ -185,7 +185,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
 
 def growth() -> list[dict[str, Any]]:
     """What ours costs as steps, the reciprocal of the rate and the noise grow."""
-    from patchdp.composition import prove
+    from patchdp.composition import estimate, prove
     from patchdp.step import StepProfile, fixed_size_pair
 
     rows = []
@@ -198,7 +198,7 @@ def growth() -> list[dict[str, Any]]:
         phases = [(StepProfile(((1.0, pair),), attainable=True), steps)]
         row: dict[str, Any] = {"rate": rate, "noise": noise, "steps": steps}
         for name, work in (
-            ("exact", lambda f=phases: prove.estimate_epsilon(f, math.log(DELTA))),
+            ("exact", lambda f=phases: estimate.estimate_epsilon(f, math.log(DELTA))),
             ("pld", lambda f=phases: prove.prove_epsilon(f, math.log(DELTA)).upper),
         ):
             start = time.process_time()

@@ -47,7 +47,10 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
         RandomSizeCrop,
         Resize,
         ResizedCrop,
+        SceneCrop,
+        StridedClip,
         TenCrop,
+        TokenDrop,
         Views,
         WholeImage,
         best_crop,
@@ -58,12 +61,10 @@ if TYPE_CHECKING:  # what `__getattr__` below imports when it is first used
     from patchdp.guarantee import Bounds, Profile
     from patchdp.interop.dp_accounting.amplify import amplify_one_step
     from patchdp.plan import Composition, TrainingPlan
-    from patchdp.step import FixedSize, PixelNoise, Poisson, Shuffle
+    from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Shuffle
     from patchdp.sweeps import Grid, Sweep, epsilons, sweep
     from patchdp.sweeps.design import Design, design
-
-if TYPE_CHECKING:
-    from patchdp.interop.dp_accounting.amplify import amplify_one_step
+    from patchdp.variants import Omitted, banded, omitted
 
 __all__ = [
     "AtMost",
@@ -83,12 +84,14 @@ __all__ = [
     "Inclusion",
     "Mask",
     "NestedCrop",
+    "Omitted",
     "OneOf",
     "Patch",
     "PatchUnion",
     "PixelNoise",
     "Poisson",
     "Profile",
+    "RandomAllocation",
     "RandomApply",
     "RandomCrop",
     "RandomErasing",
@@ -97,14 +100,18 @@ __all__ = [
     "RandomSizeCrop",
     "Resize",
     "ResizedCrop",
+    "SceneCrop",
     "Shuffle",
+    "StridedClip",
     "Sweep",
     "TenCrop",
+    "TokenDrop",
     "TrainingPlan",
     "Views",
     "WholeImage",
     "__version__",
     "amplify_one_step",
+    "banded",
     "best_crop",
     "design",
     "diversity",
@@ -112,6 +119,7 @@ __all__ = [
     "inclusion",
     "inclusion_map",
     "interop",
+    "omitted",
     "one_run_audit",
     "sweep",
 ]
@@ -124,13 +132,14 @@ _ROOMS = {
     "patchdp.geometry": (
         "AtMost CenterCrop ChoiceCrop Crop Cutout Disk FiveCrop FixedCrop GridCrop Inclusion Mask "
         "NestedCrop OneOf Patch PatchUnion RandomApply RandomCrop RandomErasing "
-        "RandomResizedCrop RandomScale RandomSizeCrop Resize ResizedCrop TenCrop Views "
-        "WholeImage best_crop diversity inclusion inclusion_map"
+        "RandomResizedCrop RandomScale RandomSizeCrop Resize ResizedCrop SceneCrop StridedClip "
+        "TenCrop TokenDrop Views WholeImage best_crop diversity inclusion inclusion_map"
     ),
     "patchdp.guarantee": "Bounds Profile",
     "patchdp.interop.dp_accounting.amplify": "amplify_one_step",
+    "patchdp.variants": "Omitted banded omitted",
     "patchdp.plan": "Composition TrainingPlan",
-    "patchdp.step": "FixedSize PixelNoise Poisson Shuffle",
+    "patchdp.step": "FixedSize PixelNoise Poisson RandomAllocation Shuffle",
     "patchdp.sweeps": "Grid Sweep epsilons sweep",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -30,6 +30,7 @@ import numpy.typing as npt
 __all__ = [
     "MOST",
     "chance",
+    "check_delta",
     "choice",
     "count",
     "exactly_positive",
@@ -42,6 +43,7 @@ __all__ = [
     "probability",
     "round_down",
     "round_up",
+    "several",
     "share",
     "shown",
     "whole",
@@ -308,3 +310,21 @@ def _each(
             return None
         found[index] = number
     return found
+
+
+def several(value: object) -> bool:
+    """Whether an answer to `value` is an array; a number of any type has a float."""
+    axes = getattr(value, "ndim", None)
+    if isinstance(axes, int):
+        return axes > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def check_delta(delta: object) -> float:
+    """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
+    number = float(probability("delta", delta, open_ends=True))
+    number = min(number, math.nextafter(1.0, 0.0))
+    if number < 1e-300:
+        raise ValueError(f"delta must lie between 1e-300 and 1, got {shown(delta)}")
+    log_delta = math.log(number)
+    return log_delta - 4e-16 * max(abs(log_delta), 1.0)

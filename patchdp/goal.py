@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
+from patchdp._checks import check_delta
 from patchdp.composition.conversions.tradeoff import tradeoff
 from patchdp.geometry import Crop
-from patchdp.guarantee import Bounds, Method, check_delta
+from patchdp.guarantee import Bounds, Method
 from patchdp.step import Sampling
 
 __all__ = ["Goal", "Plan", "goal_of"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import extremes, prove
-from patchdp.composition.certificate import Certificate, Refused
+from patchdp._checks import check_delta, several
+from patchdp.composition import estimate, extremes, given, persons, prove
+from patchdp.composition.certificate import Bounds, Certificate, Profile, Refused
 from patchdp.composition.conversions import renyi, tradeoff
+from patchdp.composition.given import Step, by_pairs
 from patchdp.composition.optimal import OptimalStep, epsilon_optimal
-from patchdp.step.profile import StepProfile
 
 if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
@@ -31,50 +32,12 @@ _LEAST_EPSILON, _MOST_EPSILON = 1e-100, 1e100
 Progress: TypeAlias = Callable[[float], None]
 
 
-class Bounds(NamedTuple):
-    """An upper bound that is proved, and a value no valid analysis can go below.
-
-    >>> Bounds(lower=3.66, upper=3.73)
-    Bounds(lower=3.66, upper=3.73)
-
-    `lower` is None where no attainable execution is known.
-    """
-
-    lower: float | None
-    upper: float
-
-
-class Profile(NamedTuple):
-    """A privacy profile: `delta[i]` is proved at `epsilon[i]`."""
-
-    epsilon: Array
-    delta: Array
-
-
-def several(value: object) -> bool:
-    """Whether an answer to `value` is an array; a number of any type has a float."""
-    axes = getattr(value, "ndim", None)
-    if isinstance(axes, int):
-        return axes > 0
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def check_delta(delta: object) -> float:
-    """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
-    number = float(_checks.probability("delta", delta, open_ends=True))
-    number = min(number, math.nextafter(1.0, 0.0))
-    if number < 1e-300:
-        raise ValueError(f"delta must lie between 1e-300 and 1, got {_checks.shown(delta)}")
-    log_delta = math.log(number)
-    return log_delta - 4e-16 * max(abs(log_delta), 1.0)
-
-
 class Guarantee(ABC):
     """What any composition of steps can be asked."""
 
     @property
     @abstractmethod
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[Step, int], ...]:
         """Steps and how often each is applied; empty where no crop ever shows the patch."""
 
     @property
@@ -173,6 +136,8 @@ class Guarantee(ABC):
         delta = _checks.chance("delta", delta, open_ends=True)
         lower, found = self._proved(delta, method, tolerance, progress)
         note = "" if found.tight else "a quick bound: the sharp one is past the budget of work"
+        if note and not by_pairs(self.phases):
+            note = "how far above the exact value it lies is not proved"
         if not self.attainable:
             why = "the analysed pair is no real execution, so no lower bound is known"
             note = f"{note}; {why}" if note else why
@@ -181,9 +146,13 @@ class Guarantee(ABC):
             attained: float | None = found.upper
         else:
             precise = min(self._tolerance(tolerance, 1e-3), 1e-3)
-            attained = prove.attained_epsilon(self.phases, check_delta(delta), precise)
+            attained = prove.attained_epsilon(
+                self.phases, check_delta(delta), precise, near=found.upper
+            )
             if attained is None and lower is None:
+                mixed = len(self.phases) > 1 and not by_pairs(self.phases)
                 note = "the lower bound is past the budget of work"
+                note = "no lower bound is known beside other phases" if mixed else note
         known = [value for value in (lower, attained) if value is not None]
         return Certificate(
             min(max(known), found.upper) if known else None,
@@ -213,23 +182,30 @@ class Guarantee(ABC):
         if not self.phases:
             value = math.inf if self.noiseless else 0.0
             return None, prove.Proof(value, value, "closed form", True)
-        if method == "optimal" and not extremes.is_loud(self.phases):
-            return self._optimal(delta, tolerance, progress)
+        if tolerance is not None and not by_pairs(self.phases):
+            raise ValueError(
+                f"tolerance is not offered with RandomAllocation, got {tolerance!r}: how far its "
+                "epsilons lie above the exact value is not proved"
+            )
         allowed = self._tolerance(tolerance, 1e-3)
-        if method == "rdp":
-            value = renyi.epsilon(self.phases, math.exp(log_delta))
-            return None, prove.Proof(0.0, value, "rdp", False)
-        if method == "pld" and not extremes.is_loud(self.phases):
-            # The engine itself is slow to import.
-            from patchdp.composition.grid import google
+        if method in ("rdp", "pld", "optimal"):
+            run = prove.only_pairs(method, self.phases, log_delta)
+            if method == "rdp":
+                value = renyi.epsilon(run, math.exp(log_delta))
+                return None, prove.Proof(0.0, value, "rdp", False)
+            if method == "optimal" and not extremes.is_loud(run):
+                return self._optimal(delta, tolerance, progress)
+            if method == "pld" and not extremes.is_loud(run):
+                # The engine itself is slow to import.
+                from patchdp.composition.grid import google
 
-            return None, google.epsilon(self.phases, log_delta, allowed)
+                return None, google.epsilon(run, log_delta, allowed)
         certify = {"exact": prove.exact_epsilon}.get(
             method, lambda run, each: prove.prove_epsilon(run, each, allowed)
         )
         one, images = self.one_image
         joint = certify(self.phases, log_delta)
-        return None, prove.person_epsilon(joint, one.phases, images, log_delta, certify)
+        return None, persons.person_epsilon(joint, one.phases, images, log_delta, certify)
 
     def _optimal(
         self, delta: float | Fraction, tolerance: float | None, progress: Progress | None
@@ -251,20 +227,22 @@ class Guarantee(ABC):
         """About the exact epsilon, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        joint = prove.estimate_epsilon(self.phases, log_delta)
+        joint = estimate.estimate_epsilon(self.phases, log_delta)
         one, images = self.one_image
         estimated = prove.Proof(0.0, joint, "exact", True)
-        return prove.person_epsilon(
-            estimated, one.phases, images, log_delta, prove.estimated_proof
+        return persons.person_epsilon(
+            estimated, one.phases, images, log_delta, estimate.estimated_proof
         ).upper
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
         """Logs of deltas, about, which certify nothing."""
         if not self.phases:
             return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
-        joint = prove.estimate_log_delta(self.phases, epsilon)
+        joint = estimate.estimate_log_delta(self.phases, epsilon)
         one, images = self.one_image
-        return prove.person_log_delta(joint, one.phases, images, epsilon, prove.estimate_log_delta)
+        return persons.person_log_delta(
+            joint, one.phases, images, epsilon, estimate.estimate_log_delta
+        )
 
     @overload
     def delta(self, epsilon: float, *, method: Method = "auto") -> float: ...
@@ -294,14 +272,14 @@ class Guarantee(ABC):
             logs = np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
         else:
 
-            def curve(run: prove.Run, at: Array) -> Array:
+            def curve(run: prove.AnyRun, at: Array) -> Array:
                 if method == "exact":
                     return prove.exact_log_delta(run, at)
                 return prove.prove_log_delta(run, at, least=least)
 
             one, images = self.one_image
             joint = curve(self.phases, epsilon)
-            logs = prove.person_log_delta(joint, one.phases, images, epsilon, curve)
+            logs = persons.person_log_delta(joint, one.phases, images, epsilon, curve)
         positive = np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0)
         return np.asarray(np.where(np.isneginf(logs), 0.0, positive))
 
@@ -380,6 +358,11 @@ class Guarantee(ABC):
         alphas = renyi.check_orders(orders)
         if self.noiseless:
             return np.full(alphas.shape, math.inf)
+        if not by_pairs(self.phases):
+            raise ValueError(
+                "rdp is not known for epochs under RandomAllocation, which are given by certified "
+                "values; epsilon and delta answer for them"
+            )
         return renyi.curve(self.phases, alphas)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
@@ -402,6 +385,12 @@ class Guarantee(ABC):
         # The engine itself is slow to import.
         from patchdp.composition.grid import google
 
+        if not by_pairs(self.phases):
+            if interval is not None:
+                raise ValueError(
+                    f"interval is chosen for RandomAllocation, got {_checks.shown(interval)}"
+                )
+            return google.privacy_loss_distribution(given.masses(self.phases, log_delta))
         if extremes.is_loud(self.phases):
             raise ValueError("there is too little noise for a privacy loss distribution")
         width = None if interval is None else google.grid_spacing(interval)

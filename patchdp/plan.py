@@ -39,13 +39,19 @@ from patchdp.geometry.sizes import as_images, as_tuple
 from patchdp.geometry.views import countable, repeated
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
+    AllocationProfile,
     PixelNoise,
     Poisson,
     Sampling,
-    Shuffle,
-    StepProfile,
 )
-from patchdp.step.application import ViewsClipped, application, distance
+from patchdp.step.application import (
+    Step,
+    ViewsClipped,
+    application,
+    check_epochs,
+    distance,
+    per_epoch,
+)
 
 __all__ = ["Composition", "TrainingPlan"]
 
@@ -74,11 +80,12 @@ class TrainingPlan(Guarantee):
       image: Size of the images, in any number of axes, or a list of sizes.
       crop: The distribution of the crop.
       patch: What is private in one image.
-      sampling: How batches are drawn: `Poisson`, `FixedSize` or `Shuffle`.
+      sampling: How batches are drawn: `Poisson`, `FixedSize`, `RandomAllocation` or `Shuffle`.
       noise_multiplier: Noise standard deviation over clipping norm; 0 means no noise.
       steps: Number of DP-SGD steps; or
       epochs: Passes over the data: `ceil(dataset_size / batch_size)` steps each (for a bare
-        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` takes epochs only.
+        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` and
+        `RandomAllocation` take epochs only.
       images_per_person: In how many images the same person's patch may lie; all of them may
         change at once between the neighbouring data sets.
       views: Independent crops of each image in a step.
@@ -109,25 +116,17 @@ class TrainingPlan(Guarantee):
         object.__setattr__(self, "noise_multiplier", noise)
         if not isinstance(self.sampling, Sampling):
             raise ValueError(
-                "sampling must be Poisson(...), FixedSize(...) or Shuffle(), "
-                f"got {_checks.shown(self.sampling)}"
+                "sampling must be Poisson(...), FixedSize(...), RandomAllocation(...) or "
+                f"Shuffle(), got {_checks.shown(self.sampling)}"
             )
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, exactly one of the two")
         for name in ("steps", "epochs"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
-        if isinstance(self.sampling, Shuffle) and self.epochs is None:
-            raise ValueError(
-                "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
-                "not steps"
-            )
         for name in ("images_per_person", "views"):
             object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
-        if isinstance(self.sampling, Shuffle) and self.images_per_person > 1:
-            raise ValueError(
-                "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize"
-            )
+        check_epochs(self.sampling, self.epochs, self.images_per_person)
         if self.applications > _checks.MOST:
             raise ValueError(
                 f"epochs {self.epochs} of this sampling are {self.applications} steps; "
@@ -162,9 +161,14 @@ class TrainingPlan(Guarantee):
         return inclusion(self.image, self.crop, self.patch)
 
     @property
+    def per_epoch(self) -> bool:
+        """Whether epochs are composed, not steps."""
+        return per_epoch(self.sampling)
+
+    @property
     def applications(self) -> int:
-        """How many times the step is composed: DP-SGD steps, or epochs for `Shuffle`."""
-        if isinstance(self.sampling, Shuffle):
+        """How many times the step is composed: DP-SGD steps, or epochs where those are."""
+        if self.per_epoch:
             assert self.epochs is not None
             return self.epochs
         if self.steps is not None:
@@ -200,7 +204,7 @@ class TrainingPlan(Guarantee):
         return self.sampling.probability * self.hit_probability
 
     @cached_property
-    def step(self) -> StepProfile:
+    def step(self) -> Step:
         """The privacy profile of one application."""
         return application(
             self.sampling,
@@ -222,7 +226,9 @@ class TrainingPlan(Guarantee):
         together = self.views_clipped in (None, "together") and countable(
             self._view_hit_probability, self.views
         )
-        return self.inclusion.attained and plain and together
+        if not (self.inclusion.attained and plain and together):
+            return False
+        return not self.phases or isinstance(self.step, AllocationProfile) or self.step.attainable
 
     @property
     def one_image(self) -> tuple[TrainingPlan, int]:
@@ -231,7 +237,7 @@ class TrainingPlan(Guarantee):
         return self.replace(images_per_person=1), self.images_per_person
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[Step, int], ...]:
         if self.inclusion.probability == 0 or self.noise_multiplier == 0:
             return ()
         return ((self.step, self.applications),)
@@ -242,6 +248,8 @@ class TrainingPlan(Guarantee):
             return None
         if not self.phases:
             return ()
+        if isinstance(self.step, AllocationProfile):
+            return None
         step = OptimalStep(
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
@@ -349,8 +357,8 @@ class Composition(Guarantee):
         return Composition(tuple(plan.one_image[0] for plan in self.plans)), images
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
-        counts: dict[StepProfile, int] = {}
+    def phases(self) -> tuple[tuple[Step, int], ...]:
+        counts: dict[Step, int] = {}
         for plan in self.plans:
             for step, count in plan.phases:
                 counts[step] = counts.get(step, 0) + count

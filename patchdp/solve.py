@@ -24,7 +24,8 @@ from typing import TypeVar
 
 from patchdp.geometry import RandomCrop
 from patchdp.goal import Goal, Plan
-from patchdp.step import FixedSize, Poisson, Shuffle
+from patchdp.step import RandomAllocation, Shuffle
+from patchdp.step.application import per_epoch
 
 __all__ = ["PARAMETERS", "solve"]
 
@@ -147,8 +148,9 @@ def _largest(meets: Callable[[int], bool], least: int, most: int) -> int | None:
 
 
 def _steps(plan: P, target: float, goal: Goal) -> P:
-    if isinstance(plan.sampling, Shuffle):
-        raise ValueError("Shuffle is accounted per epoch: solve for epochs, not steps")
+    if per_epoch(plan.sampling):
+        name = type(plan.sampling).__name__
+        raise ValueError(f"{name} is accounted per epoch: solve for epochs, not steps")
     return _duration(plan, "steps", target, goal)
 
 
@@ -201,11 +203,11 @@ def _batch_size(plan: P, target: float, goal: Goal) -> P:
     sampling = plan.sampling
     if isinstance(sampling, Shuffle) or sampling.dataset_size is None:
         raise ValueError(
-            "batch_size can be solved for Poisson or FixedSize with a dataset_size; "
-            f"got {sampling!r}"
+            "batch_size can be solved for Poisson, FixedSize or RandomAllocation with a "
+            f"dataset_size; got {sampling!r}"
         )
     dataset = sampling.dataset_size
-    kind = Poisson if isinstance(sampling, Poisson) else FixedSize
+    kind = type(sampling)
 
     def sized(batch: int) -> P:
         return plan.replace(sampling=kind(batch_size=batch, dataset_size=dataset))
@@ -213,7 +215,8 @@ def _batch_size(plan: P, target: float, goal: Goal) -> P:
     def meets(batch: int) -> bool:
         return goal.estimate(sized(batch)) <= target
 
-    if plan.steps is not None:
+    # An epoch of fewer steps is never more private, so the batch may be searched for directly.
+    if plan.steps is not None or isinstance(sampling, RandomAllocation):
         found = _largest(meets, 1, dataset)
         if found is None:
             raise _unreachable(goal, target, goal.estimate(sized(1)), "batch size 1")

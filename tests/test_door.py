@@ -28,6 +28,7 @@ from patchdp.geometry import hit_probability
 from patchdp.geometry.by_size import BySize
 from patchdp.geometry.random_share import RandomShareCrop
 from patchdp.objects import box_probabilities, epsilons_at
+from patchdp.step.omitted import OmittedProfile
 
 CROP = pdp.RandomCrop((8, 8))
 PLAN: dict[str, Any] = {
@@ -71,6 +72,7 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
         {"batch_size": 8, "dataset_size": 100},
         {"sampling_probability": 0.125, "dataset_size": 100},
     ],
+    pdp.RandomAllocation: [{"batch_size": 8, "dataset_size": 100}],
     pdp.RandomApply: [{"crop": CROP, "probability": 0.5}],
     pdp.RandomCrop: [
         {"size": (4, 8), "padding": 2, "padding_mode": "reflect", "pad_if_needed": True},
@@ -89,8 +91,16 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     pdp.ResizedCrop: [
         {"crop": CROP, "resizing": pdp.Resize(16), "interpolation": "area", "antialias": False}
     ],
+    pdp.SceneCrop: [
+        {"size": (4, 8), "scenes": ((16, 16), (8, 32)), "last_offset": False},
+    ],
     pdp.Shuffle: [{"batch_size": 8, "dataset_size": 100}],
+    pdp.StridedClip: [{"frames": 4, "stride": 2, "crop": CROP}],
     pdp.TenCrop: [{"size": (4, 8), "vertical_flip": True}],
+    pdp.TokenDrop: [
+        {"crop": CROP, "token": 4, "drop": 0.25},
+        {"crop": CROP, "token": (4, 2), "drop": 0.5},
+    ],
     pdp.TrainingPlan: [
         PLAN,
         {**PLAN, "image": ((32, 32), (64, 48)), "steps": None, "epochs": 4},
@@ -104,10 +114,12 @@ CLASSES: dict[Callable[..., Any], list[dict[str, Any]]] = {
     ],
     step.MixturePair: [PAIR],
     step.StepProfile: [{"parts": ((0.5, step.MixturePair(**PAIR)),) * 2, "attainable": False}],
+    step.AllocationProfile: [{"inclusion": 0.25, "mu": 0.5, "rounds": 15}],
+    OmittedProfile: [{"rate": 0.5, "inclusion": 0.25, "mu": 0.5}],
     OptimalStep: [{"scheme": "fixed", "rate": 0.5, "inclusion": 0.25, "mu": 0.5}],
 }
 # What the library makes and nobody gives it, and bases that cannot be made.
-RESULTS = {"Bounds", "Design", "Diversity", "Inclusion", "Profile", "Sweep", "Crop"}
+RESULTS = {"Bounds", "Design", "Diversity", "Inclusion", "Omitted", "Profile", "Sweep", "Crop"}
 
 run = functools.partial(pdp.TrainingPlan, **PLAN)
 QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -135,6 +147,18 @@ QUESTIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "diversity": (
         lambda **given: dataclasses.astuple(pdp.diversity(**given)),
         {"image": (32, 16), "crop": CROP},
+    ),
+    "omitted": (
+        lambda **given: dataclasses.astuple(
+            pdp.omitted(pdp.TrainingPlan(**{**PLAN, "views": 1, "views_clipped": None}), **given)
+        ),
+        {"delta": 0.125},
+    ),
+    "banded": (
+        lambda **given: pdp.banded(
+            run().replace(sampling=pdp.Poisson(batch_size=8, dataset_size=100)), **given
+        ),
+        {"bands": 2, "strategy": (0.5, 0.5)},
     ),
     "one_run_audit": (
         pdp.one_run_audit,

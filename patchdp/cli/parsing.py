@@ -185,7 +185,7 @@ PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "padding": parse_padding,
     "patch": parse_patch,
     "within": parse_within,
-    "sampling": _one_of("poisson", "fixed", "shuffle"),
+    "sampling": _one_of("poisson", "fixed", "allocation", "shuffle"),
     "batch_size": parse_whole,
     "dataset_size": parse_whole,
     "sampling_probability": _chance,
@@ -202,4 +202,5 @@ PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "epsilon": parse_positive,
     "method": _one_of(*METHODS),
     "tolerance": parse_positive,
+    "neighbours": _one_of("replaced", "omitted"),
 }

@@ -10,7 +10,7 @@ import click
 from patchdp import _checks
 from patchdp._version import __version__
 from patchdp.cli import output
-from patchdp.cli.parsing import parse_positive
+from patchdp.cli.parsing import PARSERS, parse_positive
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
@@ -80,6 +80,9 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         click.echo(
             f"at least   {output.at_least(result['epsilon_lower'])}   (a training that attains it)"
         )
+    if "epsilon_omitted" in result:
+        click.echo(f"omitted    {output.at_most(result['epsilon_omitted'])}   (a weaker promise)")
+        output.paragraph(result["omitted_protects"])
     click.echo(
         f"inclusion probability {result['inclusion_probability']:.8g}, method {result['method']}"
     )
@@ -95,7 +98,7 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         "--noise-multiplier 2 --delta 1e-5"
     )
 )
-@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance")
+@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance", "neighbours")
 def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     """Certified patch-level epsilon of a training."""
     settings = collect(config, flags)
@@ -104,7 +107,16 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     delta = parse_fraction("delta", settings["delta"])
     given = settings.get("tolerance")
     tolerance = None if given is None else parse_positive("tolerance", given)
-    _show(_result(any_plan(settings), delta, method, tolerance), as_json)
+    relation = PARSERS["neighbours"]("neighbours", settings.get("neighbours", "replaced"))
+    plan = any_plan(settings)
+    result = _result(plan, delta, method, tolerance)
+    if relation == "omitted":
+        # What the other relation does not need is not imported for it.
+        from patchdp.variants import omitted
+
+        found = omitted(plan, delta)
+        result |= {"epsilon_omitted": found.epsilon, "omitted_protects": found.protects}
+    _show(result, as_json)
 
 
 def _solved(

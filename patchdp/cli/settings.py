@@ -14,7 +14,7 @@ from patchdp.cli.parsing import PARSERS, parse_fraction, parse_image, parse_patc
 from patchdp.geometry import RandomCrop
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, PixelNoise, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Sampling, Shuffle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,7 +43,7 @@ TRAINING = (
     "pixel_channels",
     "pixel_range",
 )
-QUESTION = ("delta", "epsilon", "method", "tolerance")
+QUESTION = ("delta", "epsilon", "method", "tolerance", "neighbours")
 KEYS = (*GEOMETRY, *TRAINING, *QUESTION)
 
 _HELP: Mapping[str, str] = {
@@ -52,7 +52,7 @@ _HELP: Mapping[str, str] = {
     "padding": "Pixels of constant padding on every side before the crop.",
     "patch": "Private patch: a box such as 10x10, disk:RADIUS, or a boolean .npy mask.",
     "within": "Where the patch may lie, as START:STOP per axis, such as 512:1024,0:2048.",
-    "sampling": "How batches are drawn: poisson, fixed or shuffle.",
+    "sampling": "How batches are drawn: poisson, fixed, allocation or shuffle.",
     "batch_size": "Images per batch (expected, for poisson).",
     "dataset_size": "Number of images.",
     "sampling_probability": "Poisson sampling probability, instead of the two sizes.",
@@ -68,6 +68,7 @@ _HELP: Mapping[str, str] = {
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
     "method": "auto (default), composed, exact, pld, rdp or optimal.",
+    "neighbours": "replaced (default), or omitted: a second, weaker relation beside it.",
     "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2).",
 }
 
@@ -122,6 +123,7 @@ class Faults:
 _SAMPLERS: Mapping[str, type[Sampling]] = {
     "poisson": Poisson,
     "fixed": FixedSize,
+    "allocation": RandomAllocation,
     "shuffle": Shuffle,
 }
 
@@ -136,7 +138,9 @@ def _sampling(settings: Settings, faults: Faults) -> Sampling | None:
     before = len(faults.said)
     kind, batch, dataset, rate = (faults.read(settings, name) for name in names)
     if settings.get("sampling") is None:
-        faults.said.append("sampling is missing: give poisson, fixed or shuffle; it has no default")
+        faults.said.append(
+            "sampling is missing: give poisson, fixed, allocation or shuffle; it has no default"
+        )
     if len(faults.said) > before:
         return None
     if kind == "poisson":
@@ -148,9 +152,11 @@ def _sampling(settings: Settings, faults: Faults) -> Sampling | None:
     elif kind == "shuffle":
         return faults.attempt(Shuffle, batch_size=batch, dataset_size=dataset)
     elif batch is None or dataset is None:
-        faults.said.append("sampling fixed needs batch_size and dataset_size")
-    else:
+        faults.said.append(f"sampling {kind} needs batch_size and dataset_size")
+    elif kind == "fixed":
         return faults.attempt(FixedSize, batch_size=batch, dataset_size=dataset)
+    else:
+        return faults.attempt(RandomAllocation, batch_size=batch, dataset_size=dataset)
     return None
 
 

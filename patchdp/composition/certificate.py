@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["Certificate", "Refused"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Bounds", "Certificate", "Profile", "Refused"]
+
+Array = npt.NDArray[np.float64]
 
 _MEANINGS: dict[str, str] = {
     "closed form": "closed form of one step, or of Gaussian steps",
@@ -74,3 +80,23 @@ class Certificate:
             for name, value in rows
         )
         return f"<table>{cells}</table>"
+
+
+class Bounds(NamedTuple):
+    """An upper bound that is proved, and a value no valid analysis can go below.
+
+    >>> Bounds(lower=3.66, upper=3.73)
+    Bounds(lower=3.66, upper=3.73)
+
+    `lower` is None where no attainable execution is known.
+    """
+
+    lower: float | None
+    upper: float
+
+
+class Profile(NamedTuple):
+    """A privacy profile: `delta[i]` is proved at `epsilon[i]`."""
+
+    epsilon: Array
+    delta: Array

@@ -11,7 +11,16 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["UNIT", "expm1_complex", "log1p_complex", "log_diff", "log_sum", "log_sums", "round_up"]
+__all__ = [
+    "UNIT",
+    "expm1_complex",
+    "falling",
+    "log1p_complex",
+    "log_diff",
+    "log_sum",
+    "log_sums",
+    "round_up",
+]
 
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -91,3 +100,11 @@ def round_up(value: float) -> float:
     if value == 0 or math.isinf(value):
         return value
     return math.nextafter(value + 1e-14 * abs(value), math.inf)
+
+
+def falling(epsilon: Array, logs: Array) -> Array:
+    """Bounds of log delta that fall with epsilon: one at a smaller epsilon holds there too."""
+    order = np.argsort(epsilon)
+    falling = np.empty_like(logs)
+    falling[order] = np.minimum.accumulate(logs[order])
+    return falling

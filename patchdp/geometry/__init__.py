@@ -7,6 +7,7 @@ Fraction(66049, 200720)
 
 from patchdp.geometry.at_most import AtMost
 from patchdp.geometry.choice import ChoiceCrop
+from patchdp.geometry.clips import SceneCrop, StridedClip
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.diversity import Diversity, diversity
 from patchdp.geometry.erase import Cutout, RandomErasing
@@ -18,6 +19,7 @@ from patchdp.geometry.patch import Disk, Mask, Patch, PatchUnion
 from patchdp.geometry.random_resized import RandomResizedCrop
 from patchdp.geometry.random_size import RandomSizeCrop
 from patchdp.geometry.rescale import OneOf, RandomScale, Resize, ResizedCrop
+from patchdp.geometry.token_drop import TokenDrop
 from patchdp.geometry.views import FiveCrop, RandomApply, TenCrop, Views
 
 __all__ = [
@@ -45,7 +47,10 @@ __all__ = [
     "RandomSizeCrop",
     "Resize",
     "ResizedCrop",
+    "SceneCrop",
+    "StridedClip",
     "TenCrop",
+    "TokenDrop",
     "Views",
     "WholeImage",
     "best_crop",

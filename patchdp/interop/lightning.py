@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from patchdp import _checks
-from patchdp.guarantee import check_delta
+from patchdp._checks import check_delta
 
 __all__ = ["PatchEpsilon"]
 

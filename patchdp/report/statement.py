@@ -32,7 +32,7 @@ from patchdp.geometry.sizes import spelled
 from patchdp.guarantee import METHODS, Bounds, Method, Profile, Progress
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.rounding import at_most, exactly
-from patchdp.step import FixedSize, Poisson
+from patchdp.step import AllocationProfile, FixedSize, Poisson, RandomAllocation
 
 __all__ = ["Attack", "Statement", "assumptions", "neighbours", "statement"]
 
@@ -160,7 +160,25 @@ def _sampling_words(plan: TrainingPlan) -> str:
             f"Fixed-size sampling: every step draws {sampling.batch_size} of "
             f"{sampling.dataset_size} images afresh, uniformly, without replacement."
         )
+    if isinstance(sampling, RandomAllocation):
+        return (
+            "Random allocation: in every epoch each image is used in exactly one of the "
+            f"{sampling.steps_per_epoch} steps, drawn uniformly, independently of the other images "
+            f"and of earlier epochs.{_stand_in(plan)}"
+        )
     return "Shuffle: every image is used exactly once per epoch, in an order that no image decides."
+
+
+def _stand_in(plan: TrainingPlan) -> str:
+    """Which epoch stands in for one that is too long to be certified as it is."""
+    if plan.noiseless or not plan.phases:
+        return ""
+    step = plan.step
+    if not isinstance(step, AllocationProfile):
+        return "" if step.attainable else " It is accounted as Shuffle, which bounds it."
+    if step.accounted_rounds == step.rounds:
+        return ""
+    return f" It is accounted as an epoch of {step.accounted_rounds} steps, which bounds it."
 
 
 def _mechanism(plan: TrainingPlan) -> list[str]:

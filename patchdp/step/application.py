@@ -17,15 +17,36 @@ from fractions import Fraction
 from typing import Literal
 
 from patchdp.step.group import images_per_person, views_clipped_apart
-from patchdp.step.profile import StepProfile, step_profile
-from patchdp.step.sampling import Sampling
+from patchdp.step.profile import StepProfile, fixed_size_pair, step_profile
+from patchdp.step.random_allocation import AllocationProfile
+from patchdp.step.sampling import RandomAllocation, Sampling, Shuffle
 
-__all__ = ["ViewsClipped", "application", "distance"]
+__all__ = ["Step", "ViewsClipped", "application", "check_epochs", "distance", "per_epoch"]
 
 ViewsClipped = Literal["together", "summed", "averaged"]
+Step = StepProfile | AllocationProfile
 
 # Half the largest float: the next float above it is finite too.
 _LARGEST = 2.0**1023
+
+
+def per_epoch(sampling: Sampling) -> bool:
+    """Whether epochs are composed, not steps."""
+    return isinstance(sampling, Shuffle | RandomAllocation)
+
+
+def check_epochs(sampling: Sampling, epochs: int | None, images: int) -> None:
+    """Refuse what is not proved where epochs are composed."""
+    name = type(sampling).__name__
+    if per_epoch(sampling) and epochs is None:
+        raise ValueError(
+            f"{name} is accounted per epoch: give epochs (the most often any image appears), "
+            "not steps"
+        )
+    if per_epoch(sampling) and images > 1:
+        raise ValueError(
+            f"images_per_person above 1 is not proved for {name}; use Poisson or FixedSize"
+        )
 
 
 def application(
@@ -37,8 +58,8 @@ def application(
     views: int = 1,
     views_clipped: ViewsClipped | None = None,
     images: int = 1,
-) -> StepProfile:
-    """The privacy profile of one step, or for `Shuffle` of one epoch.
+) -> Step:
+    """The privacy profile of one step, or where those are composed of one epoch.
 
     Args:
       sampling: How the batch is drawn.
@@ -57,10 +78,12 @@ def application(
     """
     # Views that are clipped on their own and summed weigh up to `views` clipping norms.
     summed = views_clipped == "summed"
+    weight = Fraction(views if summed else 1)
+    if isinstance(sampling, RandomAllocation):
+        return _epoch(hit, distance(noise_multiplier, weight), sampling.steps_per_epoch)
     if images == 1 and views_clipped in ("summed", "averaged") and sampling.probability == 1:
         one = distance(noise_multiplier, Fraction(1, 1 if summed else views))
         return views_clipped_apart(inclusion=view_hit, mu=one, views=views)
-    weight = Fraction(views if summed else 1)
     if images == 1:
         return step_profile(
             sampling,
@@ -70,6 +93,16 @@ def application(
     return images_per_person(
         sampling, inclusion=hit, mu=distance(noise_multiplier, weight), images=images
     )
+
+
+def _epoch(hit: Fraction, mu: float, rounds: int) -> Step:
+    """An epoch under random allocation; one in a known order where that stands in for it."""
+    epoch = AllocationProfile(inclusion=hit, mu=mu, rounds=rounds)
+    if epoch.accounted_rounds > 1:
+        return epoch
+    pair = fixed_size_pair(rate=hit, mu=mu)
+    # That its order is known makes it attainable with one step only.
+    return StepProfile(((1.0, pair),), attainable=rounds == 1)
 
 
 def distance(noise_multiplier: float, weight: Fraction = Fraction(1)) -> float:

@@ -23,7 +23,7 @@ from scipy import special
 
 from patchdp import _checks
 from patchdp.step.mixture import MixturePair
-from patchdp.step.sampling import Poisson, Sampling
+from patchdp.step.sampling import FixedSize, Poisson, Sampling, Shuffle
 
 __all__ = ["StepProfile", "fixed_size_pair", "poisson_pair", "step_profile"]
 
@@ -150,7 +150,7 @@ def step_profile(
       ValueError: An argument is out of its range.
     """
     p = _checks.probability("inclusion_probability", inclusion_probability)
-    if not isinstance(sampling, Sampling):
+    if not isinstance(sampling, Poisson | FixedSize | Shuffle):
         raise ValueError(
             f"sampling must be Poisson, FixedSize or Shuffle, got {_checks.shown(sampling)}"
         )

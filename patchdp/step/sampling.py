@@ -14,10 +14,10 @@ from fractions import Fraction
 
 from patchdp import _checks
 
-__all__ = ["FixedSize", "Poisson", "Sampling", "Shuffle"]
+__all__ = ["FixedSize", "Poisson", "RandomAllocation", "Sampling", "Shuffle"]
 
 
-def _store_sizes(sampling: Poisson | FixedSize | Shuffle, *, needed: bool = False) -> None:
+def _store_sizes(sampling: Sampling, *, needed: bool = False) -> None:
     """Make ints of the two sizes, as far as they are given."""
     for name in ("batch_size", "dataset_size"):
         value = getattr(sampling, name)
@@ -94,6 +94,43 @@ class FixedSize:
 
 
 @dataclass(frozen=True)
+class RandomAllocation:
+    """Every image takes part in one step of each epoch, drawn uniformly and independently.
+
+    >>> RandomAllocation(batch_size=200, dataset_size=2975).steps_per_epoch
+    15
+
+    The draws of different images, and those of one image in different epochs, are independent:
+    batches vary in size as under Poisson sampling. An ordinary `shuffle=True` loader, whose batches
+    have a fixed size, is `Shuffle`; a schedule that is drawn once and used in several epochs is
+    neither. What is composed are epochs. `patchdp.interop.torch.RandomAllocationBatchSampler`
+    draws such batches for a PyTorch loader.
+
+    Args:
+      batch_size: Images per step on average, with
+      dataset_size: the number of images: an epoch has `ceil(dataset_size / batch_size)` steps.
+
+    Source: `docs/theory/allocation.md`, "One epoch" (Theorem 37).
+    """
+
+    batch_size: int
+    dataset_size: int
+
+    def __post_init__(self) -> None:
+        _store_sizes(self, needed=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The steps among which each image draws its own."""
+        return -(-self.dataset_size // self.batch_size)
+
+    @property
+    def probability(self) -> Fraction:
+        """Chance that a given image takes part in a given epoch: 1."""
+        return Fraction(1)
+
+
+@dataclass(frozen=True)
 class Shuffle:
     """Every image takes part in exactly one step per epoch, in an order that no image decides.
 
@@ -123,4 +160,4 @@ class Shuffle:
         return Fraction(1)
 
 
-Sampling = Poisson | FixedSize | Shuffle
+Sampling = Poisson | FixedSize | RandomAllocation | Shuffle

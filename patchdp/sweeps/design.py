@@ -122,7 +122,7 @@ def design(
     epsilon: float | None = None,
     laws: Iterable[str] = ("uniform", "best"),
     room: float = 0.1,
-    method: Method = "pld",
+    method: Method = "auto",
 ) -> Design:
     """Windows of the shape of `min_crop`, from that size up, under several laws side by side.
 

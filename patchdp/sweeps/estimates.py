@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition import prove
-from patchdp.guarantee import METHODS, Guarantee, Method, check_delta
+from patchdp._checks import check_delta
+from patchdp.composition import estimate
+from patchdp.guarantee import METHODS, Guarantee, Method
 
 __all__ = ["epsilons"]
 
@@ -81,7 +82,7 @@ def epsilons(
     result = np.array([math.inf if plan.noiseless else 0.0 for plan in rows])
     alone = [i for i, plan in enumerate(rows) if plan.phases and plan.one_image[1] == 1]
     if alone:
-        result[alone] = prove.estimate_epsilons([rows[i].phases for i in alone], goals[alone])
+        result[alone] = estimate.estimate_epsilons([rows[i].phases for i in alone], goals[alone])
     for i, plan in enumerate(rows):
         if plan.one_image[1] > 1:  # two curves each: see composition/conversions/group_privacy.py
             result[i] = plan.estimated_epsilon(float(goals[i]))

@@ -31,7 +31,7 @@ import numpy as np
 from patchdp import _checks
 from patchdp.geometry import Patch, RandomCrop
 from patchdp.plan import TrainingPlan
-from patchdp.step import FixedSize, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, Poisson, RandomAllocation, Sampling, Shuffle
 
 __all__ = ["REPLACES", "SAMPLERS", "AnyGrid", "Cell", "Grid", "cell", "parameters"]
 
@@ -41,6 +41,7 @@ Cell: TypeAlias = str | int | float | None
 SAMPLERS: Mapping[str, type[Sampling]] = {
     "poisson": Poisson,
     "fixed": FixedSize,
+    "allocation": RandomAllocation,
     "shuffle": Shuffle,
 }
 _SAMPLING_FIELDS = ("batch_size", "dataset_size", "sampling_probability")
@@ -129,7 +130,7 @@ class Grid(AnyGrid):
         of `TrainingPlan`, `"padding"` (of the crop), `"batch_size"`, `"dataset_size"`,
         `"sampling_probability"` (of the sampling) and `"delta"`, which must be there. A crop or
         a patch may be given by its size, a sampling scheme by its name (`"poisson"`, `"fixed"`,
-        `"shuffle"`), which keeps the sizes of the base.
+        `"allocation"`, `"shuffle"`), which keeps the sizes of the base.
 
     Raises:
       ValueError: An unknown name, a name without values, no delta, or steps beside epochs.
@@ -211,8 +212,9 @@ class Grid(AnyGrid):
             if value is not None and name not in accepted:
                 raise ValueError(f"{name} goes with sampling poisson only")
         missing = [name for name in ("batch_size", "dataset_size") if settings[name] is None]
-        if kind is FixedSize and missing:
-            raise ValueError(f"sampling fixed needs {missing[0]}")
+        if kind in (FixedSize, RandomAllocation) and missing:
+            name = next(name for name, each in SAMPLERS.items() if each is kind)
+            raise ValueError(f"sampling {name} needs {missing[0]}")
         arguments: dict[str, Any] = {n: v for n, v in settings.items() if n in accepted}
         return kind(**arguments)
 

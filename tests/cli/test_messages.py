@@ -59,7 +59,7 @@ def test_all_faults_of_a_config_are_told_at_once(shell: Shell, tmp_path: Path) -
         f"config {path}: image must be a size such as 1024x2048, got 'abc'",
         "crop must be a size such as 1024x2048, got [10, True]",
         "patch missing.npy cannot be read: No such file or directory",
-        "sampling must be one of poisson, fixed, shuffle, got 'bogus'",
+        "sampling must be one of poisson, fixed, allocation, shuffle, got 'bogus'",
         "steps must be a whole number of at least 1, got 0",
         "noise_multiplier must be a finite number of at least 0, got -1.0",
         "delta must be strictly between 0 and 1, got 2",

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import profiles
 
-from patchdp.composition import closed_form
+from patchdp.composition import closed_form, coins
 from patchdp.composition.grid import prove as grid
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
 
@@ -107,8 +107,8 @@ def test_revealed_hits_enclose_the_exact_value(pair, steps, delta):
     # Theorem 33
     run, goal = [(step(pair), steps)], math.log(delta)
     exact = grid.epsilon_bracket(run, log_delta=goal, tolerance=1e-3)
-    above = closed_form.coins_epsilon(run, goal)
-    below = closed_form.threshold_epsilon(run, goal)
+    above = coins.coins_epsilon(run, goal)
+    below = coins.threshold_epsilon(run, goal)
     assert above >= exact.lower
     assert below <= exact.upper
     if max(pair.shifts) > 20:
@@ -120,15 +120,15 @@ def test_revealed_hits_of_several_phases():
     one, other = (step(fixed_size_pair(rate=r, mu=25.0)) for r in (0.1, 0.3))
     goal = math.log(1e-6)
     exact = grid.epsilon_bracket([(one, 6), (other, 3)], log_delta=goal, tolerance=1e-3)
-    above = closed_form.coins_epsilon([(one, 6), (other, 3)], goal)
+    above = coins.coins_epsilon([(one, 6), (other, 3)], goal)
     assert exact.lower <= above <= 1.005 * exact.upper
 
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-6, 1e-8])
 def test_any_noise_has_a_bound(noise):
     run = [(step(fixed_size_pair(rate=0.2, mu=1 / noise)), 5)]
-    above = closed_form.coins_epsilon(run, math.log(1e-5))
-    assert closed_form.threshold_epsilon(run, math.log(1e-5)) < above < math.inf
+    above = coins.coins_epsilon(run, math.log(1e-5))
+    assert coins.threshold_epsilon(run, math.log(1e-5)) < above < math.inf
     # at most five hits, each a Gaussian at distance 2/noise
     assert above <= 5 * 2 / noise**2 * (1 + 10 * noise)
 
@@ -136,7 +136,7 @@ def test_any_noise_has_a_bound(noise):
 @given(st.integers(1, 10**12), st.floats(1e-9, 0.999))
 @settings(max_examples=60, deadline=None)
 def test_numbers_of_hits_are_rounded_up(steps, chance):
-    hits, logs, rest = closed_form._hits(float(steps), chance, -760.0, 600)
+    hits, logs, rest = coins._hits(float(steps), chance, -760.0, 600)
     import numpy as np
 
     # The law of the rounded number dominates the binomial one at a few places.

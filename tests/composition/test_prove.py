@@ -18,6 +18,7 @@ from patchdp.composition.certificate import Certificate, Refused
 from patchdp.composition.grid import fft
 from patchdp.composition.grid import google as pld
 from patchdp.composition.grid import prove as grid
+from patchdp.composition.grid.around import log_delta_around
 from patchdp.composition.grid.cells import GridTooLarge
 from patchdp.composition.grid.masses import loss_masses
 from patchdp.composition.transform import prove as line
@@ -193,7 +194,7 @@ def test_deltas_enclose_the_closed_form_for_many_epsilons() -> None:
         assert truth <= mp.mpf(float(log_delta)) + mp.mpf(1e-13)
         assert log_delta < float(truth) + 1e-9
     for e in epsilon[1:22:5]:
-        lower, upper = grid.log_delta_around(run, epsilon=float(e), tolerance=1e-3).bounds(float(e))
+        lower, upper = log_delta_around(run, epsilon=float(e), tolerance=1e-3).bounds(float(e))
         assert lower <= gaussian_log_delta(float(e), distance) <= upper <= lower + 5e-3
 
 
@@ -202,7 +203,7 @@ def test_deep_deltas_of_rare_steps_are_enclosed() -> None:
     # 1e-80 lies far below the chance of any large one.
     one = step(1e-20, 1.0)
     for epsilon in (0.1, 1.0, 5.0):
-        around = grid.log_delta_around([(one, 1)], epsilon=epsilon, tolerance=1e-3)
+        around = log_delta_around([(one, 1)], epsilon=epsilon, tolerance=1e-3)
         lower, upper = around.bounds(epsilon)
         assert lower <= float(one.log_delta(epsilon)) <= upper <= lower + 5e-3
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import patchdp as pdp
-from patchdp.composition import prove
+from patchdp.composition import estimate
 from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent, to_dp_event
 from patchdp.interop.dp_accounting.pure import LaplaceStep
 from patchdp.step import StepProfile, fixed_size_pair
@@ -114,7 +114,7 @@ def test_amplifies_each_application_and_never_a_total():
     step, p = GAUSSIAN(2.0), 0.3
     each = ours(RandomCropDpEvent(p, dp_event.SelfComposedDpEvent(step, 20)))
     pair = StepProfile(((1.0, fixed_size_pair(rate=p, mu=0.5)),), attainable=True)
-    expected = prove.estimate_epsilon([(pair, 20)], math.log(1e-5))
+    expected = estimate.estimate_epsilon([(pair, 20)], math.log(1e-5))
     assert expected <= each <= expected * 1.001
     assert each == ours(dp_event.SelfComposedDpEvent(RandomCropDpEvent(p, step), 20))
 

@@ -126,10 +126,18 @@ def _apart(
       counts: How often each step is applied.
       unit: Bound on the error of the transforms.
     """
-    rows = list(zip(smalls, larges, shares, counts, strict=True))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = _movers(list(zip(smalls, larges, shares, counts, strict=True)), unit)
+    # Where something left the range of floats the plain power has to do.
+    return found if found is not None and math.isfinite(found[1]) else None
+
+
+def _movers(
+    rows: Sequence[tuple[Complex, Complex, float, int]], unit: float
+) -> tuple[Complex, float] | None:
     movers = math.fsum(count * share for *_, share, count in rows)
-    grown = np.zeros(len(larges[0]), dtype=np.complex128)
-    doubt = np.zeros(len(larges[0]))
+    grown = np.zeros(len(rows[0][1]), dtype=np.complex128)
+    doubt = np.zeros(len(rows[0][1]))
     per_step = unit + 32 * UNIT
     for small, large, share, count in rows:
         ratio = (share / small) * large
@@ -138,7 +146,7 @@ def _apart(
         grown += count * log1p_complex(ratio)
         # The large mass is known up to its share, the small one up to 1.
         doubt += 2 * count * per_step * (share + np.abs(ratio)) / np.abs(small)
-    power = _powers(smalls, counts)
+    power = _powers([row[0] for row in rows], [row[3] for row in rows])
     spectrum = power * expm1_complex(grown) / movers
     modulus = np.abs(power) * np.exp(grown.real) / movers
     # The power of the small masses is off by a share of itself.

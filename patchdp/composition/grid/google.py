@@ -22,7 +22,7 @@ from patchdp import _checks
 from patchdp.composition import prove
 from patchdp.composition.certificate import Refused
 from patchdp.composition.grid.cells import largest_loss
-from patchdp.composition.grid.fft import MAX_POINTS, GridTooLarge, fft_unit
+from patchdp.composition.grid.fft import GridTooLarge, fft_unit
 from patchdp.composition.grid.masses import LossMasses, loss_masses
 from patchdp.composition.numeric import UNIT, round_up
 from patchdp.composition.transform.law import Run
@@ -40,6 +40,8 @@ __all__ = [
 
 # Mass that Google's composition may cut off and send to infinity.
 TAIL = 1e-15
+# Points of the largest distribution that is handed out: 128 MB for its masses.
+_LARGEST = 1 << 24
 # Exponentials of a loss stay floats.
 _COARSEST = 500.0
 # The engine's rounding must be at most this fraction of delta.
@@ -84,9 +86,9 @@ def privacy_loss_distribution(phases: Sequence[tuple[LossMasses, int]]) -> Priva
 def check_size(masses: LossMasses, count: int) -> None:
     """Refuse a composition that would need more grid points than fit the memory cap."""
     points = composed_size(masses, count) if count > 1 else masses.size
-    if points > MAX_POINTS:
+    if points > _LARGEST:
         raise GridTooLarge(
-            f"a distribution of {count} steps needs {points} grid points, at most {MAX_POINTS} are "
+            f"a distribution of {count} steps needs {points} grid points, at most {_LARGEST} are "
             "allowed; take fewer steps or a larger interval"
         )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,15 +26,17 @@ from patchdp.composition.grid.masses import GridLaw, LossMasses, attained, optim
 from patchdp.composition.transform.law import Run, Side
 
 __all__ = [
+    "DEEPEST",
     "MAX_CELLS",
+    "TURNS",
     "UNNOTICED",
     "WORK",
-    "Around",
+    "Aim",
     "Bracket",
+    "Search",
     "attained_epsilon",
     "epsilon_bracket",
     "epsilon_of",
-    "log_delta_around",
     "log_delta_of",
 ]
 
@@ -45,9 +47,9 @@ WORK = 3 << 19
 UNNOTICED = 1e-6
 # The first composition only finds the place.
 _ROUGH = 3e-2
-_TURNS = 10
+TURNS = 10
 # Log of a delta that is below every float.
-_DEEPEST = -760.0
+DEEPEST = -760.0
 
 
 class Bracket(NamedTuple):
@@ -59,7 +61,7 @@ class Bracket(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Aim:
+class Aim:
     """A question that a composition is made for."""
 
     epsilon: tuple[float, float]
@@ -107,12 +109,12 @@ class _Discrete:
     def _rows(self, laws: Sequence[GridLaw]) -> list[tuple[GridLaw, int]]:
         return [(law, count) for law, (_, count) in zip(laws, self.run, strict=True)]
 
-    def above(self, aim: _Aim) -> ComposedMasses:
+    def above(self, aim: Aim) -> ComposedMasses:
         """The composition rounded up."""
         laws = [pessimistic(cells).law for cells in self._right]
         return _composed(self._rows(laws), aim)
 
-    def below(self, aim: _Aim, side: Side = "symmetric") -> ComposedMasses:
+    def below(self, aim: Aim, side: Side = "symmetric") -> ComposedMasses:
         """The composition rounded down, of the symmetric law or of one direction."""
         if side == "symmetric":
             laws = [optimistic(cells) for cells in self._right]
@@ -128,7 +130,7 @@ def _sharper(right: HalfCells, left: HalfCells, tilt: float) -> GridLaw:
     return max(laws, key=lambda law: law.log_mgf(tilt) + tilt * law.offset)
 
 
-def _composed(rows: list[tuple[GridLaw, int]], aim: _Aim) -> ComposedMasses:
+def _composed(rows: list[tuple[GridLaw, int]], aim: Aim) -> ComposedMasses:
     # Beyond a tilt of about 1/h a single grid point would carry all the mass.
     tilt = min(aim.tilt, 1.5 / rows[0][0].interval)
     return compose(rows, tilt=tilt, log_target=aim.log_delta, aim=aim.epsilon, cut=aim.cut)
@@ -139,7 +141,7 @@ def _coarsest(run: Run, log_delta: float) -> float:
     return max(largest_loss(profile, share) for profile, _ in run) / 24
 
 
-class _Search:
+class Search:
     """Where to aim and how fine a grid to take for one question.
 
     Args:
@@ -162,13 +164,13 @@ class _Search:
             near = min(near, self.layout.epsilon(self.log_delta, cut))
         return near
 
-    def aim(self, low: float, high: float) -> _Aim:
+    def aim(self, low: float, high: float) -> Aim:
         """Towards the middle of a range of epsilons."""
         middle = max(0.5 * (low + high) if low > 0 else 0.85 * high, 1e-300)
         # The runs that are taken off must not reach even the smallest epsilon.
         cut = self.cut(low)
         tilt, _ = self.layout.aim(middle, max(cut, min(0.25 * middle, 0.5 * self.coarsest)))
-        return _Aim((low, high), self.log_delta, tilt, cut)
+        return Aim((low, high), self.log_delta, tilt, cut)
 
     def cut(self, epsilon: float) -> float:
         """A loss such that runs without a larger one are nothing beside delta at epsilon."""
@@ -211,11 +213,11 @@ def epsilon_bracket(run: Run, *, log_delta: float, tolerance: float) -> Bracket:
     Raises:
       GridTooLarge: Not even a coarse grid fits the budget.
     """
-    search = _Search(run, log_delta)
+    search = Search(run, log_delta)
     low, high, guess = 0.0, math.inf, search.first_epsilon()
     aim = search.aim(0.0, guess + UNNOTICED)
     interval = search.interval(max(tolerance, _ROUGH) * max(guess * aim.tilt, 1e-3), aim.tilt)
-    for _ in range(_TURNS):
+    for _ in range(TURNS):
         try:
             grid = search.grid(interval, tolerance)
             above, below = grid.above(aim), grid.below(aim)
@@ -261,14 +263,14 @@ def attained_epsilon(run: Run, *, log_delta: float, tolerance: float) -> float:
 
 
 def _attained(run: Run, log_delta: float, tolerance: float, side: Side, known: float) -> float:
-    search = _Search(run, log_delta, side)
+    search = Search(run, log_delta, side)
     guess = search.first_epsilon()
     if guess <= known + UNNOTICED:  # it has nothing to add
         return 0.0
     aim = search.aim(0.0, guess + UNNOTICED)
     interval = search.interval(_ROUGH * max(guess * aim.tilt, 1e-3), aim.tilt)
     found, last = 0.0, (0.0, math.inf)
-    for _ in range(_TURNS - 3):
+    for _ in range(TURNS - 3):
         try:
             below = search.grid(interval, tolerance).below(aim, side)
         except GridTooLarge:
@@ -286,72 +288,6 @@ def _attained(run: Run, log_delta: float, tolerance: float, side: Side, known: f
         aim = search.aim(0.98 * found, min(1.02 * guess, 1.1 * found + 0.5 * guess) + UNNOTICED)
         interval = min(search.interval(0.5 * allowed * aim.tilt, aim.tilt), 0.7 * interval)
     return found
-
-
-class Around(NamedTuple):
-    """Both bounds on log delta, near the epsilons that they were composed for."""
-
-    above: ComposedMasses
-    below: ComposedMasses
-
-    def bounds(self, epsilon: float) -> tuple[float, float]:
-        """A lower and an upper bound on log delta."""
-        upper = self.above.log_delta_upper(epsilon)
-        return min(self.below.log_delta_lower(epsilon), upper), upper
-
-
-def log_delta_around(run: Run, *, epsilon: float, tolerance: float) -> Around:
-    """Bounds on log delta that are at most `tolerance` apart at `epsilon`, and valid everywhere.
-
-    >>> from patchdp.step import StepProfile, fixed_size_pair
-    >>> step = StepProfile(((1.0, fixed_size_pair(rate=1.0, mu=0.5)),), attainable=True)
-    >>> lower, upper = log_delta_around([(step, 1)], epsilon=1.0, tolerance=1e-3).bounds(1.0)
-    >>> lower < float(step.log_delta(1.0)) < upper < lower + 1e-3
-    True
-
-    Args:
-      run: Steps and how often each is applied.
-      epsilon: At least 0.
-      tolerance: In log delta; a wider gap is left where the budget ends.
-
-    Raises:
-      GridTooLarge: Not even a coarse grid fits the budget.
-    """
-    goal = -40.0
-    for _ in range(4):
-        search = _Search(run, goal - 10.0)
-        tilt, reached = search.layout.aim(epsilon, min(0.25 * epsilon, 0.5 * search.coarsest))
-        if reached > goal:
-            break
-        goal = max(reached, _DEEPEST)
-    search.log_delta = max(min(reached, 0.0), _DEEPEST) - 3.0
-    cut = search.cut(0.75 * epsilon)
-    if cut > 0:
-        tilt, _ = search.layout.aim(epsilon, cut)
-    aim = _Aim((0.75 * epsilon, 1.35 * epsilon), search.log_delta, tilt, cut)
-    interval = search.interval(tolerance, tilt)
-    best: Around | None = None
-    width = math.inf
-    for _ in range(_TURNS):
-        try:
-            grid = search.grid(interval, tolerance)
-            found = Around(grid.above(aim), grid.below(aim))
-        except GridTooLarge:
-            if best is None:
-                raise
-            break
-        lower, upper = found.bounds(epsilon)
-        if best is None or upper - lower < width:
-            best, width = found, upper - lower
-        if width <= tolerance or search.exhausted(*found):
-            break
-        if lower < search.log_delta - 2.0 and math.isfinite(lower):
-            search.log_delta = lower - 1.0
-            aim = replace(aim, log_delta=search.log_delta, cut=search.cut(aim.epsilon[0]))
-        shrink = 0.85 * math.sqrt(tolerance / (upper - lower)) if math.isfinite(lower) else 0.4
-        interval *= min(max(shrink, 1 / 64), 0.7)
-    assert best is not None  # the first turn sets it or raises
-    return best
 
 
 Masses = Sequence[tuple[LossMasses, int]]
@@ -378,7 +314,7 @@ def epsilon_of(rows: Masses, log_delta: float) -> float:
     best = math.inf
     for _ in range(4):
         tilt, _ = layout.aim(0.9 * high, 1e-3 * h)
-        aim = _Aim((0.0, high), log_delta, tilt, 0.0)
+        aim = Aim((0.0, high), log_delta, tilt, 0.0)
         found = _composed(laws, aim).epsilon_upper(log_delta)
         if not found < 0.9 * best:
             break
@@ -406,5 +342,5 @@ def log_delta_of(rows: Masses, epsilon: float, log_delta: float | None = None) -
     h = laws[0][0].interval
     tilt, reached = Layout.of_masses(laws).aim(epsilon, 1e-3 * h)
     goal = min(reached, 0.0) - 3.0 if log_delta is None else log_delta
-    aim = _Aim((epsilon, epsilon), max(goal, -740.0), tilt, 0.0)
+    aim = Aim((epsilon, epsilon), max(goal, -740.0), tilt, 0.0)
     return _composed(laws, aim).log_delta_upper(epsilon)

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from patchdp.composition.transform.law import LossLaw, small_exp
-from patchdp.composition.transform.line import Chernoff, Line, TiltedLaw
+from patchdp.composition.transform.line import Chernoff, Line
 from patchdp.composition.transform.strip import (
     OscillationBound,
     Remainder,
     quadrature_remainders,
     widest_mean,
 )
+from patchdp.composition.transform.tilted import TiltedLaw
 
 __all__ = ["ErrorBar"]
 

@@ -26,7 +26,7 @@ from patchdp.composition.transform.law import (
     gauss_weights,
     log_sum,
 )
-from patchdp.composition.transform.line import TiltedLaw
+from patchdp.composition.transform.tilted import TiltedLaw
 from patchdp.step import MixturePair
 
 __all__ = [

@@ -56,13 +56,18 @@ def to_dp_event(plan: TrainingPlan | Composition, *, engine: Engine) -> dp_event
 
 
 def _phase_event(plan: TrainingPlan, engine: Engine) -> dp_event.DpEvent:
-    from patchdp.step import FixedSize, Poisson, step_profile
+    from patchdp.step import FixedSize, Poisson, RandomAllocation, step_profile
 
     if plan.noiseless:
         return dp_event.NonPrivateDpEvent()
     if not plan.phases:
         return dp_event.NoOpDpEvent()
     probability, sampling = plan.hit_probability, plan.sampling
+    if isinstance(sampling, RandomAllocation):
+        raise ValueError(
+            "no dp-accounting event describes an epoch under random allocation; use plan.pld() or "
+            "plan.epsilon()"
+        )
     ordinary = step_profile(
         sampling, inclusion_probability=probability, noise_multiplier=plan.noise_multiplier
     )

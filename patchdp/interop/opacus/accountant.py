@@ -114,7 +114,12 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
         return self._guarantee(self._executed(), self.epoch_starts)
 
     def get_epsilon(
-        self, delta: float, *, method: Method = "auto", tolerance: float = 1e-3, **_unused: Any
+        self,
+        delta: float,
+        *,
+        method: Method = "auto",
+        tolerance: float | None = None,
+        **_unused: Any,
     ) -> float:
         """The certified patch-level epsilon of the run so far, as `TrainingPlan.epsilon`.
 
@@ -253,7 +258,8 @@ def register(
     Args:
       image, patch, crop: As in `TrainingPlan`; `crop` may also be a transform that
         `patchdp.interop.torchvision.plan_crop` reads.
-      sampling: `pdp.Poisson` (Opacus' own sampling), `pdp.Shuffle`, or a scheme with its numbers.
+      sampling: `pdp.Poisson` (Opacus' own sampling), `pdp.RandomAllocation`, `pdp.Shuffle`, or a
+        scheme with its numbers.
       name: Any name that Opacus does not use; by default one derived from the claim.
       training: Further fields of `TrainingPlan`, such as `images_per_person`.
 
@@ -283,7 +289,7 @@ def register(
 
 
 def certified_epsilon(
-    run: Guarantee, delta: float, *, method: Method = "auto", tolerance: float = 1e-3
+    run: Guarantee, delta: float, *, method: Method = "auto", tolerance: float | None = None
 ) -> float:
     """`run.epsilon`, by another engine where this one can certify nothing sharp.
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchdp.composition import prove
+from patchdp.composition import estimate, prove
 from patchdp.composition.certificate import Refused
 from patchdp.composition.transform import estimates
 from patchdp.composition.transform import prove as line
@@ -55,10 +55,10 @@ def _gaussian_log_delta(distance: float, epsilon: float) -> float:
 )
 def test_values_of_the_prototype(step, log_delta, epsilon, digits):
     phases = _fixed(*step)
-    estimate = float(prove.estimate_epsilon(phases, log_delta))
-    assert estimate == pytest.approx(epsilon, rel=digits)
+    near = float(estimate.estimate_epsilon(phases, log_delta))
+    assert near == pytest.approx(epsilon, rel=digits)
     upper = prove.exact_epsilon(phases, log_delta).upper
-    assert estimate - 1e-13 * estimate <= upper <= estimate * (1 + 1e-5)
+    assert near - 1e-13 * near <= upper <= near * (1 + 1e-5)
 
 
 def test_a_value_where_the_prototype_was_off():
@@ -75,8 +75,8 @@ def test_a_value_where_the_prototype_was_off():
         m = 1 + np.sum(weights * (p * np.expm1(z * loss) + q * np.expm1(-z * loss)))
         value = np.exp(steps * np.log(m) - z * eps) / (z * (z + 1))
         total += value.real * (0.5 if n == 0 else 1.0)
-    estimate = float(prove.estimate_log_delta(_fixed(rate, 1.0, steps), np.array([eps]))[0])
-    assert estimate == pytest.approx(math.log(total * spacing / np.pi), abs=1e-9)
+    near = float(estimate.estimate_log_delta(_fixed(rate, 1.0, steps), np.array([eps]))[0])
+    assert near == pytest.approx(math.log(total * spacing / np.pi), abs=1e-9)
 
 
 def test_both_sides_of_cityscapes():
@@ -131,9 +131,9 @@ def test_one_step_is_the_closed_form():
     phases = _poisson(0.1, 0.3, 1.0, 1)
     eps = np.array([0.0, 0.3, 2.0])
     closed = phases[0][0].log_delta(eps)
-    assert np.allclose(prove.estimate_log_delta(phases, eps), closed, rtol=0, atol=1e-14)
+    assert np.allclose(estimate.estimate_log_delta(phases, eps), closed, rtol=0, atol=1e-14)
     assert np.all(prove.exact_log_delta(phases, eps) >= closed)
-    assert float(prove.estimate_epsilon(phases, closed[1])) == pytest.approx(0.3, rel=1e-12)
+    assert float(estimate.estimate_epsilon(phases, closed[1])) == pytest.approx(0.3, rel=1e-12)
 
 
 @pytest.mark.parametrize("log_delta", [-2.0, -30.0, -690.0])
@@ -148,18 +148,18 @@ def test_epsilon_and_delta_invert_each_other(phases, log_delta):
         assert float(prove.exact_log_delta(phases, np.array([0.0]))[0]) <= log_delta
         return
     assert float(prove.exact_log_delta(phases, np.array([upper]))[0]) <= log_delta + 2e-6
-    assert float(prove.estimate_log_delta(phases, np.array([upper]))[0]) == pytest.approx(
+    assert float(estimate.estimate_log_delta(phases, np.array([upper]))[0]) == pytest.approx(
         log_delta, abs=2e-6
     )
-    assert float(prove.estimate_epsilon(phases, log_delta)) == pytest.approx(upper, rel=1e-6)
+    assert float(estimate.estimate_epsilon(phases, log_delta)) == pytest.approx(upper, rel=1e-6)
 
 
 def test_phases_add_and_order_does_not_matter():
     one, other = _poisson(0.1, 0.3, 0.5, 700), _fixed(0.02, 0.5, 500)
     together = prove.exact_epsilon(one + other, math.log(1e-5)).upper
     assert together == pytest.approx(prove.exact_epsilon(other + one, math.log(1e-5)).upper)
-    same = float(prove.estimate_epsilon([*one, (one[0][0], 300)], math.log(1e-5)))
-    longer = float(prove.estimate_epsilon([(one[0][0], 1000)], math.log(1e-5)))
+    same = float(estimate.estimate_epsilon([*one, (one[0][0], 300)], math.log(1e-5)))
+    longer = float(estimate.estimate_epsilon([(one[0][0], 1000)], math.log(1e-5)))
     assert same == pytest.approx(longer, rel=1e-12)
     assert together > prove.exact_epsilon(one, math.log(1e-5)).upper
 
@@ -168,7 +168,7 @@ def test_a_profile_of_several_parts():
     pairs = fixed_size_pair(rate=0.02, mu=0.5), fixed_size_pair(rate=0.05, mu=1.0)
     mixed = [(StepProfile(((0.7, pairs[0]), (0.3, pairs[1])), attainable=False), 2000)]
     alone = [(StepProfile(((0.7, pairs[1]), (0.3, pairs[1])), attainable=False), 2000)]
-    reference = float(prove.estimate_epsilon(_fixed(0.05, 1.0, 2000), math.log(1e-5)))
+    reference = float(estimate.estimate_epsilon(_fixed(0.05, 1.0, 2000), math.log(1e-5)))
     upper = prove.exact_epsilon(alone, math.log(1e-5)).upper
     assert upper == pytest.approx(reference, rel=1e-9)
     assert prove.exact_epsilon(mixed, math.log(1e-5)).upper < upper
@@ -178,8 +178,8 @@ def test_a_profile_of_several_parts():
 def test_many_runs_at_once():
     runs = [_poisson(0.05, 0.4, mu, 1000) for mu in np.linspace(0.3, 1.5, 40)]
     goals = np.log(np.geomspace(1e-3, 1e-200, 40))
-    many = prove.estimate_epsilons(runs, goals)
-    each = [prove.estimate_epsilon(*both) for both in zip(runs, goals, strict=True)]
+    many = estimate.estimate_epsilons(runs, goals)
+    each = [estimate.estimate_epsilon(*both) for both in zip(runs, goals, strict=True)]
     assert np.allclose(many, each, rtol=1e-11)
     for i in (0, 13, 39):
         proof = prove.exact_epsilon(runs[i], float(goals[i]))
@@ -189,10 +189,10 @@ def test_many_runs_at_once():
 
 def test_epsilon_is_zero_where_delta_is_generous():
     phases = _fixed(1e-5, 0.5, 10)
-    assert float(prove.estimate_epsilon(phases, math.log(1e-2))) == 0.0
+    assert float(estimate.estimate_epsilon(phases, math.log(1e-2))) == 0.0
     assert prove.exact_epsilon(phases, math.log(1e-2)).upper == 0.0
     crowded = _fixed(0.05, 0.5, 2000)
-    generous = float(prove.estimate_log_delta(crowded, np.zeros(1))[0]) + 1e-3
+    generous = float(estimate.estimate_log_delta(crowded, np.zeros(1))[0]) + 1e-3
     assert prove.exact_epsilon(crowded, generous).upper == 0.0
     assert prove.exact_epsilon(crowded, generous - 2e-3).upper > 0.0
 
