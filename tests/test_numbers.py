@@ -266,6 +266,8 @@ def test_an_ordinary_plan_at_extreme_questions() -> None:
     assert plan.delta(10**400) == 5e-324
     assert plan.epsilon(1e-299) > plan.epsilon(1e-200)
     assert plan.epsilon(1 - Fraction(1, 10**30)) == 0.0
+    for question in (plan.epsilon, plan.delta, plan.tradeoff, plan.attack_success, plan.step.delta):
+        assert question([]).shape == (0,)  # type: ignore[operator]
 
 
 def test_accountant_takes_numbers_of_any_type() -> None:

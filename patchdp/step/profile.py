@@ -57,6 +57,8 @@ class StepProfile:
     def log_delta(self, epsilon: npt.ArrayLike) -> Array:
         """`log delta(epsilon)` at every real epsilon, shaped like `epsilon`."""
         eps = np.asarray(epsilon, dtype=np.float64)
+        if eps.size == 0:
+            return np.zeros(eps.shape)
         size = np.abs(eps)
         logs = np.stack([np.log(w) + pair.log_delta(size) for w, pair in self.parts])
         right = np.asarray(special.logsumexp(logs, axis=0))
