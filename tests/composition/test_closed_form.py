@@ -133,7 +133,7 @@ def test_any_noise_has_a_bound(noise):
     assert above <= 5 * 2 / noise**2 * (1 + 10 * noise)
 
 
-@given(st.integers(1, 10**12), st.floats(1e-9, 0.999))
+@given(st.integers(1, 3000) | st.integers(1, 10**12), st.floats(1e-9, 0.999))
 @settings(max_examples=60, deadline=None)
 def test_numbers_of_hits_are_rounded_up(steps, chance):
     hits, logs, rest = coins._hits(float(steps), chance, -760.0, 600)
@@ -145,6 +145,6 @@ def test_numbers_of_hits_are_rounded_up(steps, chance):
     for k in {0, steps // 3, int(steps * chance), int(min(steps - 1, steps * chance + 30))}:
         mass = np.logaddexp(np.logaddexp.reduce(np.where(hits > k, logs, -np.inf)), rest)
         with mpmath.workdps(30):
-            if steps < 10**7:
+            if steps <= 3000:  # more take mpmath minutes
                 tail = mpmath.betainc(k + 1, steps - k, 0, mpmath.mpf(chance), regularized=True)
                 assert float(mass) >= float(mpmath.log(tail)) - 1e-12
