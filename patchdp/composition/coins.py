@@ -116,6 +116,7 @@ def coins_log_delta(run: Run) -> Callable[[float], float]:
 
     It is close where the noise is so little that a hit shows anyway.
 
+    >>> from patchdp.step import StepProfile, fixed_size_pair
     >>> step = StepProfile(((1.0, fixed_size_pair(rate=0.1, mu=30.0)),), attainable=True)
     >>> bound = coins_log_delta([(step, 10)])
     >>> round(bound(5000.0), 2)
@@ -188,6 +189,7 @@ def _gaussian(mu: Array, epsilon: float) -> Array:
 def coins_epsilon(run: Run, log_delta: float) -> float:
     """The least epsilon of the bound with revealed hits.
 
+    >>> from patchdp.step import StepProfile, fixed_size_pair
     >>> step = StepProfile(((1.0, fixed_size_pair(rate=0.1, mu=30.0)),), attainable=True)
     >>> 5400 < coins_epsilon([(step, 4)], math.log(1e-3)) < 5700
     True
@@ -208,6 +210,7 @@ def threshold_epsilon(run: Run, log_delta: float) -> float:
     Whoever counts them has a test; its two error rates bound epsilon from below. Close where there
     is little noise. Only steps of one kind are counted.
 
+    >>> from patchdp.step import StepProfile, fixed_size_pair
     >>> step = StepProfile(((1.0, fixed_size_pair(rate=0.1, mu=30.0)),), attainable=True)
     >>> 5000 < threshold_epsilon([(step, 4)], math.log(1e-3)) < 5500
     True

@@ -1,9 +1,10 @@
 """About the exact value, in milliseconds: to steer searches and to draw plots. Certifies nothing.
 
+>>> import math
 >>> from patchdp.step import StepProfile, fixed_size_pair
 >>> step = StepProfile(((1.0, fixed_size_pair(rate=0.0223, mu=0.5)),), attainable=True)
 >>> round(estimate_epsilon([(step, 1500)], math.log(1e-5)), 3)
-6.649
+6.719
 """
 
 from __future__ import annotations
