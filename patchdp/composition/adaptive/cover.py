@@ -24,10 +24,11 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 _HALF_PI = 0.5 * math.pi
+_CORE = 3.0
 # Quality by depth: every how many knots a profile is evaluated, and the width of its bins.
 _LEVELS = ((8, 0.2), (4, 0.12), (2, 0.08), (1, 0.05), (1, 0.03))
 # Probes per standard deviation of the state, and how many of those are probed densely.
-_PROBES, _WIDTH = 32, 6.0
+_PROBES, _WIDTH = 12, 5.0
 _QUADRATURE = 1e-10
 
 
@@ -107,10 +108,10 @@ class Cover:
         phase, tents = self.phase, self.phase.tents
         lattice = phase.plan.lattice
         h = lattice.interval
-        probes = self._probes(dots, left_only)
+        probes = self._probes(dots, left_only, share)
         windows = tents.windows(dots, probes)
-        base = windows @ phase.dot_gains[phase.base]
-        rivals = np.array([windows @ phase.dot_gains[r] - base for r in phase.rivals])
+        base = phase.dot_gains[phase.base] @ windows
+        rivals = np.array([phase.dot_gains[r] @ windows - base for r in phase.rivals])
         kinks = np.convolve(dots, [0.5, -math.cosh(0.5 * h), 0.5])[1:-1]
         kinks = np.abs(kinks) / (math.sinh(0.5 * h) * h)
         # A second hat moves every kink by up to h: 1/2, 3/4, 1/2 of it at most into each cell.
@@ -123,11 +124,11 @@ class Cover:
             ahead = np.convolve(kinks, np.ones(gap))
             ahead = np.concatenate([ahead[gap:], np.zeros(gap)])[: len(kinks)]
             boxes = tents.windows(ahead, probes[at]) * math.tanh(0.25 * gap * h)
-            bends[:, at] = tents.cells @ boxes.T
-            missed[at] = boxes @ sum(phase.chord_gaps.values())
+            bends[:, at] = tents.cells @ boxes
+            missed[at] = sum(phase.chord_gaps.values()) @ boxes
         return View(
             probes,
-            np.asarray(tents.matrix @ windows.T),
+            np.asarray(tents.matrix @ windows),
             base,
             rivals,
             bends,
@@ -135,17 +136,27 @@ class Cover:
             self._importance(lattice.losses[probes], share),
         )
 
-    def _probes(self, dots: Array, left_only: bool) -> Index:
+    def _probes(self, dots: Array, left_only: bool, share: float) -> Index:
         lattice = self.phase.plan.lattice
         n, h = lattice.size, lattice.interval
         variance = float(dots @ np.square(lattice.losses)) / max(float(dots.sum()), 1e-300)
         near = max(1, int(math.sqrt(variance) / h / _PROBES))
         one = self.phase.laws["f"]
-        step = float(one.masses @ np.square(one.losses))
-        reach = _WIDTH * math.sqrt(variance + 4 * step)
-        inner = min(n, near * math.ceil(reach / h / near))
+        step = math.sqrt(float(one.masses @ np.square(one.losses)))
+        # Densely about 0, where the base and its mirror image meet, sparsely where little is left.
+        dense = max(1, near // 4)
+        core = min(n, dense * math.ceil((_CORE * step / h + 16) / dense))
+        plan = self.phase.plan
+        reach = plan.epsilon * share + 4 * plan.deviation * math.sqrt(share * (1 - 0.9 * share))
+        reach = max(reach, _WIDTH * math.sqrt(variance + 4 * step * step))
+        inner = min(n, core + near * math.ceil(reach / h / near))
         points = np.concatenate(
-            [np.arange(0, inner + 1, near), np.arange(inner, n + 1, 4 * near), [n]]
+            [
+                np.arange(0, core, dense),
+                np.arange(core, inner, near),
+                np.arange(inner, n + 1, 4 * near),
+                [n],
+            ]
         )
         points = np.unique(points)
         left = n - points[::-1]

@@ -22,6 +22,7 @@ import numpy.typing as npt
 __all__ = ["Lattice"]
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 _UNIT = 2.0**-53
 # Dots this near to 0 are spread, in so many rounds.
@@ -123,4 +124,27 @@ class Lattice:
             given = given * ((1 + 4 * _UNIT) / (2 * math.cosh(0.5 * self.interval)))
             result[n - reach - 1 : n + reach] += given
             result[n - reach + 1 : n + reach + 2] += given
+        return result
+
+    def scatter(self, dots: Array, at: Index) -> Array:
+        """Dots at some of the points, spread as far as their nearer neighbour; mass and mean kept.
+
+        Lumps would be kinks at the next look.
+        """
+        gaps = np.diff(at)
+        width = np.minimum(np.append(gaps, gaps[-1:]), np.append(gaps[:1], gaps))
+        result = np.zeros(2 * self.size + 1)
+        for gap in np.unique(width):
+            reach = np.arange(-gap + 1, gap)
+            shape = np.sinh(0.5 * self.interval * (gap - np.abs(reach)))
+            shape *= (1 + 16 * _UNIT) / float(shape @ np.exp(0.5 * self.interval * reach))
+            chosen = width == gap
+            padded = np.zeros(2 * self.size + 2 * gap - 1)
+            padded[at[chosen] + gap - 1] = dots[chosen]
+            spread = np.convolve(padded, shape)[gap - 1 : len(padded) + gap - 1]
+            result += spread[gap - 1 : len(padded) - gap + 1]
+            # What would leave the lattice stays at its ends.
+            if gap > 1:
+                result[0] += float(dots[chosen & (at < gap - 1)].sum())
+                result[-1] += float(dots[chosen & (at > 2 * self.size - gap + 1)].sum())
         return result

@@ -52,9 +52,15 @@ class Law:
 
     def gain(self, y: Array) -> Array:
         """`e^{-y/2} (H(e^y) - (1 - e^y)_+)`, from positive terms, at every `y`."""
-        at = np.where(y[:, None] >= 0, self.losses - y[:, None], y[:, None] - self.losses)
-        # k_m 2 sinh((l - y)/2) for l > y >= 0, and mirrored for y < 0.
-        return np.asarray(np.where(at > 0, 2 * np.sinh(0.5 * np.maximum(at, 0.0)), 0.0) @ self.masses)
+        # k_m 2 sinh((l_m - y)/2) for l_m > y >= 0, and mirrored for y < 0.
+        result = np.empty(len(y))
+        for right in (True, False):
+            at = np.flatnonzero((y >= 0) == right)
+            law = self if right else self.mirrored
+            first = int(np.searchsorted(law.losses, 0.0, "right"))
+            far = law.losses[first:] - np.abs(y[at])[:, None]
+            result[at] = (2 * np.sinh(0.5 * np.maximum(far, 0.0))) @ law.masses[first:]
+        return result
 
 
 def _law(q: Array, excess: Array) -> Law:

@@ -134,23 +134,33 @@ class Phase:
         """What losses beyond the knots add to the value in one step, at most."""
         return 2 * float(self.top[-1])
 
+    def _gains(self, places: Array) -> dict[str, Array]:
+        """The laws' gains at places that lie symmetrically about 0."""
+        found = {name: law.gain(places) for name, law in self.laws.items() if name != "b"}
+        return found | {"b": found["f"][::-1]}
+
     @cached_property
-    def dot_gains(self) -> dict[str, Array]:
-        """The laws' gains against spread dots, by offset."""
-        return {n: self.tents.dots(law.gain(self.tents.points)) for n, law in self.laws.items()}
+    def point_gains(self) -> dict[str, Array]:
+        """The laws' gains at the tents' points."""
+        return self._gains(self.tents.points)
 
     @cached_property
     def knot_gains(self) -> dict[str, Array]:
         """The laws' gains at the knots."""
-        return {n: law.gain(self.tents.knots) for n, law in self.laws.items()}
+        return self._gains(self.tents.knots)
+
+    @cached_property
+    def dot_gains(self) -> dict[str, Array]:
+        """The laws' gains against spread dots, by offset."""
+        return {n: self.tents.dots(gain) for n, gain in self.point_gains.items()}
 
     @cached_property
     def chord_gaps(self) -> dict[str, Array]:
         """Over the lattice's cells: how far the polygons through the knots are above the laws'."""
         found = {}
-        for name, law in self.laws.items():
+        for name in self.laws:
             polygon = self.knot_gains[name] @ self.tents.cells
-            truth = self.tents.over_cells(law.gain(self.tents.points))
+            truth = self.tents.over_cells(self.point_gains[name])
             found[name] = np.maximum(polygon - truth, 0.0) + 1e-10 * polygon
         return found
 

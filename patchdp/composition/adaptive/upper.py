@@ -212,7 +212,7 @@ def _between(phase: Phase, state: State, kernel: Kernel) -> tuple[list[Array], f
         found = np.maximum(s.gather(kernel_ * s.spread(kinks)), 0.0) + 3 * s.unit * size * tilted
         bounds = np.maximum(bounds, found / s.decay)
     bounds *= factor * (1 + 1e-10)
-    ends = phase.tents.windows(kinks, np.array([0, 2 * n])) @ (phase.top_gain @ phase.tents.cells)
+    ends = (phase.top_gain @ phase.tents.cells) @ phase.tents.windows(kinks, np.array([0, 2 * n]))
     right = max(float(bounds[-1]), factor * float(ends[1]) * (1 + 1e-10))
     left = factor * float(ends[0]) * (1 + 1e-10) * float(1 / lattice.half[0])
     result = []
@@ -276,10 +276,9 @@ def advance(
     if cover is not None:
         view = cover.view(state.dots, k == 1, share)
         excess, cost = cover.excess(view)
-        dots = right.copy()
         edge = _edge(phase, state, 0)
         more, least = majorant(excess, lattice.losses[view.probes], edge)
-        dots[view.probes] += more
+        dots = right + lattice.scatter(more, view.probes)
         corrections.add(k, dots, least + constant, _behind(behind, k - 1))
     tilted = float(np.sum(state.dots * s.decay))
     ends = (*kernel.splits[1:], k)
