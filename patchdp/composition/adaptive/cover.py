@@ -28,7 +28,7 @@ _CORE = 3.0
 # Quality by depth: every how many knots a profile is evaluated, and the width of its bins.
 _LEVELS = ((8, 0.2), (4, 0.12), (2, 0.08), (1, 0.05), (1, 0.03))
 # Probes per standard deviation of the state, and how many of those are probed densely.
-_PROBES, _WIDTH = 12, 5.0
+_PROBES, _WIDTH = 16, 5.0
 _QUADRATURE = 1e-10
 
 
@@ -102,7 +102,7 @@ class Cover:
 
         Args:
           dots: The state.
-          left_only: Whether only losses up to 0 matter.
+          left_only: Whether one step is to be bounded: then losses up to 0 matter.
           share: Share of the run's variance that lies behind; steers only.
         """
         phase, tents = self.phase, self.phase.tents
@@ -120,6 +120,8 @@ class Cover:
         missed = np.zeros(len(probes))
         gaps = np.diff(probes)
         for gap in np.unique(gaps):
+            if gap == 1 and left_only:
+                continue  # after one step only the values at the lattice's points matter
             at = np.flatnonzero(gaps == gap)
             ahead = np.convolve(kinks, np.ones(gap))
             ahead = np.concatenate([ahead[gap:], np.zeros(gap)])[: len(kinks)]

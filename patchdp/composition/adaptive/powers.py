@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
 _UNIT = 2.0**-53
-FOLDS = 6
+FOLDS = 10
 
 
 def fft_unit(points: int) -> float:
@@ -43,17 +43,19 @@ class Sampler:
 
     Args:
       lattice: The lattice.
-      tilt: The exponent tau, not within 0.05 of 1/2.
+      tilt: The exponent tau, above 1/2.
+      folds: Aliases on either side that are added up.
+      room: Length of the transforms over the lattice's points on one side, at least 4.
     """
 
-    def __init__(self, lattice: Lattice, tilt: float) -> None:
-        self.lattice, self.tilt = lattice, tilt
+    def __init__(self, lattice: Lattice, tilt: float, folds: int = FOLDS, room: int = 4) -> None:
+        self.lattice, self.tilt, self.folds = lattice, tilt, folds
         h = lattice.interval
-        self.length = int(fft.next_fast_len(4 * lattice.size + 4, real=True))
+        self.length = int(fft.next_fast_len(room * lattice.size + 4, real=True))
         while self.length % 2:
             self.length = int(fft.next_fast_len(self.length + 1, real=True))
-        # Frequencies 0 .. (FOLDS + 1/2) 2 pi / h; those of negative folds are conjugates.
-        self.count = FOLDS * self.length + self.length // 2 + 1
+        # Frequencies 0 .. (folds + 1/2) 2 pi / h; those of negative folds are conjugates.
+        self.count = folds * self.length + self.length // 2 + 1
         self.omega = np.arange(self.count) * (2 * math.pi / (self.length * h))
         self.unit = fft_unit(self.length)
 
@@ -83,13 +85,13 @@ class Sampler:
     def alias(self, power: int) -> float:
         """Bound on `sum of |spline|^3 omega^(6 - power)` beyond the folds; `power` 5 or 6."""
         unit = self.lattice.interval / (2 * math.pi)
-        return float(self.bend**3 * 2 * unit**power / ((power - 1) * FOLDS ** (power - 1)))
+        return float(self.bend**3 * 2 * unit**power / ((power - 1) * self.folds ** (power - 1)))
 
     def fold(self, spectrum: Complex) -> Complex:
         """Transform of the samples at the lattice of a function with this transform, times h."""
         n, half = self.length, self.length // 2
         total = spectrum[: half + 1].copy()
-        for m in range(1, FOLDS + 1):
+        for m in range(1, self.folds + 1):
             total += spectrum[m * n : m * n + half + 1]
             total += np.conj(spectrum[m * n - half : m * n + 1][::-1])
         return total

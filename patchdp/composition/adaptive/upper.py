@@ -16,7 +16,7 @@ from patchdp.composition.adaptive.cover import Cover
 from patchdp.composition.adaptive.lattice import Lattice
 from patchdp.composition.adaptive.phase import PARTS, Kernel, Phase
 
-__all__ = ["State", "advance", "first", "majorant", "schedule"]
+__all__ = ["State", "advance", "first", "majorant", "nothing", "schedule"]
 
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -48,11 +48,17 @@ class State:
         return State(steps, dots, infinite, phase.sampler.spread(dots))
 
 
-def schedule(count: int, growth: float, done: int = 0) -> Iterator[int]:
-    """Lengths of blocks: powers of two, at most the given share of what lies behind."""
+def schedule(
+    count: int, growth: float, done: int = 0, behind: list[State] | None = None
+) -> Iterator[int]:
+    """Lengths of blocks: powers of two, at most the given share of what lies behind.
+
+    With `behind` no block is longer than the values of its kind of step that are known.
+    """
     end = done + count
     while done < end:
-        k = 1 << int(math.log2(max(1.0, growth * done)))
+        known = done if behind is None else behind[-1].steps + 1
+        k = 1 << int(math.log2(max(1.0, min(growth * done, known))))
         while k > end - done:
             k //= 2
         yield k
@@ -78,10 +84,11 @@ def majorant(tilted: Array, losses: Array, least: float) -> tuple[Array, float]:
     constant = max(least, float(heights[0] / u[0]))
     running = np.maximum.accumulate(np.concatenate([[constant], slopes]))
     dots = np.append(np.diff(running), 0.0)
-    # What rounding of the slopes leaves below is made up for by the constant.
-    reached = np.concatenate([[constant * u[0]], constant * u[0] + np.cumsum(running[1:] * np.diff(u))])
-    short = float(np.max((heights - reached) / u)) + 4 * _UNIT * len(u) * float(np.max(heights / u))
-    return dots * half, constant + max(short, 0.0)
+    # Sums of positive terms: what rounding leaves below is a relative error, and made up for.
+    error = 2 * _UNIT * len(u)
+    reached = constant * u[0] + np.append(0.0, np.cumsum(running[1:] * np.diff(u)))
+    short = max(float(np.max((heights - reached * (1 + error)) / u)), 0.0)
+    return dots * half * (1 + 4 * error), (constant + short) * (1 + 4 * error)
 
 
 def first(phase: Phase) -> State:
@@ -122,7 +129,7 @@ def _gathered(dots: Array, lattice: Lattice) -> Array:
     return np.asarray(result * (1 + 1e-14))
 
 
-def _nothing(phase: Phase) -> State:
+def nothing(phase: Phase) -> State:
     dots = np.zeros(2 * phase.plan.lattice.size + 1)
     dots[phase.plan.lattice.size] = 1.0
     return State.of(0, dots, 0.0, phase)
@@ -236,14 +243,21 @@ def _between(phase: Phase, state: State, kernel: Kernel) -> tuple[list[Array], f
     return result, left
 
 
-def _tail(tilted: Array, lattice: Lattice) -> tuple[Array, int, float]:
-    """A dot that covers every gain right of the lattice: there it is at most `e^{-s}`."""
-    n = lattice.size
-    back = min(math.ceil(1 / lattice.interval), n)
-    end = float(lattice.losses[-1])
-    height = (math.exp(-end) + 1e-12) / -math.expm1(-back * lattice.interval)
-    del tilted
-    return lattice.losses, 2 * n - back, height * math.exp(0.5 * (end - back * lattice.interval))
+def _cap(losses: Array) -> Array:
+    """Right of 0 no triangle gains more than `e^{-s}`: so much is missing to 1."""
+    cap = (np.exp(-losses) + 1e-12) * np.exp(0.5 * losses)
+    return np.where(losses > 0, cap, np.inf)
+
+
+def _right(lattice: Lattice) -> Array:
+    """A dot that covers every gain right of the lattice."""
+    n, h = lattice.size, lattice.interval
+    back = min(math.ceil(1 / h), n)
+    end = h * n
+    dots = np.zeros(2 * n + 1)
+    height = (math.exp(-end) + 1e-12) / -math.expm1(-back * h)
+    dots[2 * n - back] = height * math.exp(0.5 * (end - back * h))
+    return dots
 
 
 def advance(
@@ -267,22 +281,22 @@ def advance(
     kernel = phase.kernel(k)
     corrections, cost = _Corrections(phase), 0.0
     visible = n + 1 if k == 1 else 2 * n + 1
-    end, position, height = _tail(lattice.losses, lattice)
-    right = np.zeros(2 * n + 1)
-    if k > 1:
-        right[position] = height
-    between, outside = _between(phase, state, kernel)
+    right = _right(lattice) if k > 1 else np.zeros(2 * n + 1)
+    # After one step only the values at the lattice's points matter.
+    between, outside = _between(phase, state, kernel) if k > 1 else ([np.zeros(2 * n + 1)], 0.0)
     constant = phase.given_away + outside
     if cover is not None:
         view = cover.view(state.dots, k == 1, share)
         excess, cost = cover.excess(view)
         edge = _edge(phase, state, 0)
-        more, least = majorant(excess, lattice.losses[view.probes], edge)
+        probed = lattice.losses[view.probes]
+        more, least = majorant(np.minimum(excess, _cap(probed)), probed, edge)
         dots = right + lattice.scatter(more, view.probes)
         corrections.add(k, dots, least + constant, _behind(behind, k - 1))
     tilted = float(np.sum(state.dots * s.decay))
     ends = (*kernel.splits[1:], k)
     fine = (lattice.losses[:, None] + h / PARTS * np.arange(PARTS)).ravel()[: PARTS * (visible - 1) + 1]
+    cap = _cap(fine)
     for i, (j, stop) in enumerate(zip(kernel.splits, ends, strict=True)):
         gain = np.zeros((2 * n + 1, PARTS))
         for spectra, error in zip(kernel.gains[i], kernel.errors[i], strict=True):
@@ -290,7 +304,8 @@ def advance(
                 found = s.gather(spectrum * state.spread) + error * tilted
                 gain[:, part] = np.maximum(gain[:, part], found / s.decay)
         gain += between[i][:, None]
-        more, least = majorant(gain.ravel()[: len(fine)], fine, _edge(phase, state, j))
+        seen = np.minimum(gain.ravel()[: len(fine)], cap)
+        more, least = majorant(seen, fine, _edge(phase, state, j))
         dots = right.copy()
         dots[:visible] += _gathered(more, lattice)
         corrections.add(stop - j, dots, least + constant, _behind(behind, k - 1 - j))
