@@ -24,11 +24,10 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 _HALF_PI = 0.5 * math.pi
-_CORE = 3.0
 # Quality by depth: every how many knots a profile is evaluated, and the width of its bins.
 _LEVELS = ((8, 0.2), (4, 0.12), (2, 0.08), (1, 0.05), (1, 0.03))
-# Probes per standard deviation of the state, and how many of those are probed densely.
-_PROBES, _WIDTH = 16, 5.0
+# Share of the largest gain that a chord between probes may miss, and the widest gap.
+_MISSED, _WIDEST = .005, 64.0
 _QUADRATURE = 1e-10
 
 
@@ -108,14 +107,14 @@ class Cover:
         phase, tents = self.phase, self.phase.tents
         lattice = phase.plan.lattice
         h = lattice.interval
-        probes = self._probes(dots, left_only, share)
-        windows = tents.windows(dots, probes)
-        base = phase.dot_gains[phase.base] @ windows
-        rivals = np.array([phase.dot_gains[r] @ windows - base for r in phase.rivals])
         kinks = np.convolve(dots, [0.5, -math.cosh(0.5 * h), 0.5])[1:-1]
         kinks = np.abs(kinks) / (math.sinh(0.5 * h) * h)
         # A second hat moves every kink by up to h: 1/2, 3/4, 1/2 of it at most into each cell.
         kinks = np.convolve(kinks, np.array([0.5, 0.75, 0.5]) * (1 + h * h))[1:-1]
+        probes = self._probes(dots, kinks, left_only)
+        windows = tents.windows(dots, probes)
+        base = phase.dot_gains[phase.base] @ windows
+        rivals = np.array([phase.dot_gains[r] @ windows - base for r in phase.rivals])
         bends = np.zeros((len(tents.knots), len(probes)))
         missed = np.zeros(len(probes))
         gaps = np.diff(probes)
@@ -138,31 +137,28 @@ class Cover:
             self._importance(lattice.losses[probes], share),
         )
 
-    def _probes(self, dots: Array, left_only: bool, share: float) -> Index:
-        lattice = self.phase.plan.lattice
-        n, h = lattice.size, lattice.interval
-        variance = float(dots @ np.square(lattice.losses)) / max(float(dots.sum()), 1e-300)
-        near = max(1, int(math.sqrt(variance) / h / _PROBES))
-        one = self.phase.laws["f"]
-        step = math.sqrt(float(one.masses @ np.square(one.losses)))
-        # Densely about 0, where the base and its mirror image meet, sparsely where little is left.
-        dense = max(1, near // 4)
-        core = min(n, dense * math.ceil((_CORE * step / h + 16) / dense))
-        plan = self.phase.plan
-        reach = plan.epsilon * share + 4 * plan.deviation * math.sqrt(share * (1 - 0.9 * share))
-        reach = max(reach, _WIDTH * math.sqrt(variance + 4 * step * step))
-        inner = min(n, core + near * math.ceil(reach / h / near))
-        points = np.concatenate(
-            [
-                np.arange(0, core, dense),
-                np.arange(core, inner, near),
-                np.arange(inner, n + 1, 4 * near),
-                [n],
-            ]
-        )
-        points = np.unique(points)
-        left = n - points[::-1]
-        return left if left_only else np.concatenate([left, n + points[1:]])
+    def _probes(self, dots: Array, kinks: Array, left_only: bool) -> Index:
+        """Points so dense that a chord between them misses little against the largest gain."""
+        phase, lattice = self.phase, self.phase.plan.lattice
+        n, h, s = lattice.size, lattice.interval, self.phase.sampler
+        gain, bend = phase.probing
+        gains = np.abs(s.gather(gain * s.spread(dots)))
+        bends = np.abs(s.gather(bend * s.spread(kinks))) * (0.25 * h)
+        gaps = np.sqrt(_MISSED * gains / np.maximum(bends, 1e-300))
+        # Steps of powers of two: few different gaps.
+        gaps = np.exp2(np.floor(np.log2(np.clip(gaps, 1.0, _WIDEST))))
+        sides = []
+        for side in (gaps[: n + 1][::-1], gaps[n:]):
+            steps, points, i = side.tolist(), [0], 0
+            while i < n:
+                step = int(steps[i])
+                while step > 1 and min(steps[i : i + step + 1]) < step:
+                    step //= 2
+                i = min(i + step, n)
+                points.append(i)
+            sides.append(np.array(points))
+        left = n - sides[0][::-1]
+        return left if left_only else np.concatenate([left, n + sides[1][1:]])
 
     def _importance(self, losses: Array, share: float) -> Array:
         plan = self.phase.plan

@@ -212,6 +212,19 @@ class Phase:
             found[name] = (s.transform(law) - phi, error, slope, apart, total)
         return found
 
+    @cached_property
+    def probing(self) -> tuple[Complex, Complex]:
+        """Transforms of the largest gain against spread dots and over cells: to place probes by."""
+        tents, n = self.tents, self.plan.lattice.size
+        offsets = np.arange(-tents.reach, tents.reach + 1)
+        inside = np.abs(offsets) <= 2 * n
+        found = []
+        for matrix in (tents.matrix, tents.cells):
+            array = np.zeros(4 * n + 1)
+            array[2 * n - offsets[inside]] = (self.top_gain @ matrix)[inside]
+            found.append(self.sampler.kernel(array))
+        return found[0], found[1]
+
     def log_mass(self, exponent: float, name: str | None = None) -> float:
         """Log of the base law's mass under an exponent."""
         return math.log(self.laws[name or self.base].transform(exponent)) + 1e-13

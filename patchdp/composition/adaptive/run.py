@@ -25,6 +25,9 @@ __all__ = ["Run", "attained", "run"]
 Array = npt.NDArray[np.float64]
 Progress = Callable[[float], None]
 
+# Up to this share of the run blocks grow faster.
+_EARLY = 1 / 64
+
 
 @dataclass(eq=False)
 class Run:
@@ -107,7 +110,7 @@ class _Runner:
         cover, growth = self.covers[step], self.settings.growth
         phase, start, check = cover.phase, state.steps, state.steps
         points, views = 2 * phase.plan.lattice.size + 1, self.views.setdefault(step, [])
-        for k in schedule(count, growth, start, behind):
+        for k in schedule(count, growth, start, behind, _EARLY * self.total):
             share = state.steps / self.total
             if not covered and state.steps >= check:
                 stands = min(state.steps, start + count - state.steps) / self.total

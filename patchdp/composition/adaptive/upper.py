@@ -22,6 +22,7 @@ Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
 _UNIT = 2.0**-53
+_EARLY_GROWTH = 0.7
 # A hat is at most this much of the same hat spread by two more.
 _HAT_OVER_SPLINE = 2.0
 
@@ -49,16 +50,22 @@ class State:
 
 
 def schedule(
-    count: int, growth: float, done: int = 0, behind: list[State] | None = None
+    count: int,
+    growth: float,
+    done: int = 0,
+    behind: list[State] | None = None,
+    early: float = 0.0,
 ) -> Iterator[int]:
     """Lengths of blocks: powers of two, at most the given share of what lies behind.
 
-    With `behind` no block is longer than the values of its kind of step that are known.
+    With `behind` no block is longer than the values of its kind of step that are known. While
+    fewer than `early` steps lie behind, blocks grow faster: little is at stake.
     """
     end = done + count
     while done < end:
         known = done if behind is None else behind[-1].steps + 1
-        k = 1 << int(math.log2(max(1.0, min(growth * done, known))))
+        share = growth if done >= early else max(growth, _EARLY_GROWTH)
+        k = 1 << int(math.log2(max(1.0, min(share * done, known))))
         while k > end - done:
             k //= 2
         yield k
