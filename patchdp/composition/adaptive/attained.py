@@ -67,11 +67,11 @@ class Attained:
         """An epsilon at which more than delta is attained; 0 where none is found."""
         n, h = self.lattice.size, self.lattice.interval
         target = math.exp(log_delta)
-        broken = np.flatnonzero(self.delta(h * np.arange(n + 1)) > target)
+        broken = np.flatnonzero(self.delta(-self.lattice.losses[n::-1]) > target)
         if not len(broken):
             return 0.0
         start = h * float(broken[-1])
-        fine = start + h / 32 * np.arange(32)
+        fine = np.asarray(start + h / 32 * np.arange(32), dtype=np.float64)
         return float(fine[self.delta(fine) > target].max(initial=start)) * (1 - 4 * _UNIT)
 
 

@@ -43,11 +43,11 @@ class OptimalProfile:
 
     Args:
       run: The certified value, and what it took.
-      policy: What a policy attains.
+      policies: What some policies attain.
     """
 
     run: Run
-    policy: Attained
+    policies: tuple[Attained, ...]
 
     def delta(self, epsilon: npt.ArrayLike) -> Array:
         """A certified upper bound on delta at every real epsilon."""
@@ -68,7 +68,8 @@ class OptimalProfile:
     def attained(self, epsilon: npt.ArrayLike) -> Array:
         """What some adaptive training attains at epsilons of at least 0."""
         eps = np.asarray(epsilon, dtype=np.float64)
-        return self.policy.delta(eps.ravel()).reshape(eps.shape)
+        found = [policy.delta(eps.ravel()) for policy in self.policies]
+        return np.asarray(np.max(found, axis=0)).reshape(eps.shape)
 
     def epsilon_upper(self, delta: float) -> float:
         """The smallest certified epsilon of at least 0; infinity where the lattice shows none."""
@@ -89,7 +90,7 @@ class OptimalProfile:
 
     def epsilon_lower(self, delta: float) -> float:
         """An epsilon below which no guarantee at `delta` is true; 0 where none is found."""
-        return self.policy.epsilon(math.log(delta) + 1e-13)
+        return max(policy.epsilon(math.log(delta) + 1e-13) for policy in self.policies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +149,12 @@ def optimal_profile(
     """
     joined = merged(steps)
     scale = _checks.positive("effort", effort)
-    chosen = settings_for(joined, math.log(_target(delta)), scale)
-    return OptimalProfile(run(joined, chosen, progress), attained(joined, chosen))
+    log_delta = math.log(_target(delta))
+    chosen = settings_for(joined, log_delta, scale)
+    policies = attained(joined, chosen)
+    # Blocks are built on the law that does best on its own.
+    base = max(policies, key=lambda name: policies[name].epsilon(log_delta))
+    return OptimalProfile(run(joined, chosen, base, progress), tuple(policies.values()))
 
 
 def optimal_bounds(

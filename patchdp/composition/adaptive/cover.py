@@ -1,8 +1,8 @@
 """A finite cover of all triangles, and what each of its cells adds in one step to a state.
 
 The lambda lemma needs one look per block: for every cell a convex combination of the base and its
-rivals that is nearly as good, and a bound of what remains, at every real loss. The loss is probed at
-some of the lattice's points; between them the density's kinks bound what the chord misses.
+rivals that is nearly as good, and a bound of what remains, at every real loss. The loss is probed
+at some of the lattice's points; between them the density's kinks bound what the chord misses.
 Source: `docs/theory/optimal.md`, "Cells, once per block".
 """
 
@@ -27,7 +27,7 @@ _HALF_PI = 0.5 * math.pi
 # Quality by depth: every how many knots a profile is evaluated, and the width of its bins.
 _LEVELS = ((8, 0.2), (4, 0.12), (2, 0.08), (1, 0.05), (1, 0.03))
 # Share of the largest gain that a chord between probes may miss, and the widest gap.
-_MISSED, _WIDEST = .005, 64.0
+_MISSED, _WIDEST = 0.03, 64.0
 _QUADRATURE = 1e-10
 
 
@@ -169,7 +169,7 @@ class Cover:
         return np.exp(log - log.max()) * np.gradient(losses)
 
     def remainders(self, view: View) -> Array:
-        """What each cell gains beyond its combination: bounds that hold up to the next probe too."""
+        """What each cell gains beyond its combination: bounds up to the next probe, too."""
         phase = self.phase
         gains = self.gains @ view.moments - view.base
         combined = self._shares @ view.rivals
@@ -188,7 +188,7 @@ class Cover:
         """`cosh(gap/4)`: two neighbouring chord functions add up to at least its inverse."""
         gaps = np.diff(view.probes)
         wide = np.maximum(np.append(gaps, 0), np.append(0, gaps)) * self.phase.plan.lattice.interval
-        return np.asarray(np.cosh(0.25 * wide))
+        return np.asarray(np.cosh(0.25 * wide), dtype=np.float64)
 
     def excess(self, view: View) -> tuple[Array, float]:
         """Bound at the probes of every triangle's remainder, and roughly what it costs."""

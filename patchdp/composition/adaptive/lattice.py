@@ -85,7 +85,9 @@ class Lattice:
         u = np.exp(self.losses)
         slopes = infinite + np.cumsum(dots / self.half)
         rises = slopes[:-1] * np.diff(u)
-        return np.asarray(np.concatenate([[infinite * u[0]], infinite * u[0] + np.cumsum(rises)]) / u)
+        return np.asarray(
+            np.concatenate([[infinite * u[0]], infinite * u[0] + np.cumsum(rises)]) / u
+        )
 
     def close(self, dots: Array, infinite: float) -> Array:
         """Symmetric dots from those left of 0, whose values nowhere fall below.

@@ -104,9 +104,9 @@ def isosceles_law(
 ) -> Law:
     """The triangle with two angles of 45 degrees: `m` at right angles to `g` and `g' = -g`."""
     high = mu + top
-    xs = np.arange(0, math.ceil(high / width) + 1) * width
+    xs = np.asarray(np.arange(0, math.ceil(high / width) + 1) * width, dtype=np.float64)
     low_y, high_y = -8.0, mu + 8.0
-    ys = np.linspace(low_y, high_y, math.ceil((high_y - low_y) / width) + 1)
+    ys = np.linspace(low_y, high_y, math.ceil((high_y - low_y) / width) + 1, dtype=np.float64)
 
     def axis(edges: Array, mean: float) -> Array:
         half = 0.5 * np.diff(edges)[:, None]

@@ -106,12 +106,13 @@ class Phase:
     Args:
       step: The step.
       plan: What all steps of the run share.
+      base: Name of the law on which blocks are built.
     """
 
-    def __init__(self, step: OptimalStep, plan: Plan) -> None:
+    def __init__(self, step: OptimalStep, plan: Plan, base: str = "f") -> None:
         self.step, self.plan = step, plan
         self.laws = laws_of(step, plan.log_tail)
-        self.base = "i" if "i" in self.laws else "f"
+        self.base = base if base in self.laws else "f"
         self.rivals = [name for name in self.laws if name != self.base]
         top = math.sqrt(2 * (8.0 - plan.log_tail))
         self.tents = Tents(plan.lattice, knots(step.pair, top, _KNOT_WIDTH))
@@ -246,12 +247,13 @@ class Phase:
             u = max(exponent, t + 0.25)
             height = float(np.max(log_gain + u * y)) + 4 * u * h
             sides = [
-                height + steps * self.log_mass(sign * u)
+                height
+                + steps * self.log_mass(sign * u)
                 - (u - sign * t) * end
                 - math.log(-math.expm1(-2 * (u - sign * t) * end))
                 for sign in (1, -1)
             ]
-            best = min(best, float(np.logaddexp(*sides)))
+            best = min(best, float(np.logaddexp(sides[0], sides[1])))
         return math.exp(min(best, 700.0))
 
     @cached_property
@@ -272,7 +274,9 @@ class Phase:
         for powers in (self.powers, self.steep_powers):
             found, error = powers.successor(k)
             log_scale = powers.sampler.tilt * losses + k * powers.log_mass
-            scale = np.exp(np.clip(log_scale, -700, 700)) * (1 + 8 * _UNIT * (np.abs(log_scale) + 8))
+            scale = np.exp(np.clip(log_scale, -700, 700)) * (
+                1 + 8 * _UNIT * (np.abs(log_scale) + 8)
+            )
             array = np.minimum(array, (np.maximum(found, 0.0) + error) * scale)
         successor = s.kernel(array)
         size = float(np.sum(array * np.exp(-s.tilt * losses)))
@@ -284,15 +288,18 @@ class Phase:
         for j in splits:
             power = self.powers.power(j)
             scale = math.exp(j * self.powers.log_mass)
-            spread, row, bounds = absolute * self.powers.power_error(j), [], []
+            spread = np.asarray(absolute * self.powers.power_error(j))
+            row, bounds = [], []
             for difference, error, slope, apart, total in self.contrasts.values():
                 product = power * difference * green
                 spectra = [s.fold(product * shift) * scale for shift in self._shifts]
                 wrong = float(spread @ (np.abs(difference) + error))
-                wrong += float((absolute * np.abs(power)) @ (error + 16 * _UNIT * np.abs(difference)))
+                reached = absolute * np.abs(power)
+                wrong += float(reached @ (error + 16 * _UNIT * np.abs(difference)))
+                wrong += 6 * s.unit * float(reached @ (np.abs(difference) + error))
                 wrong *= 2 / s.length
-                wrong += min(2 * slope * s.alias(5) + apart * s.alias(6), total * s.alias(6)) / (s.bend * h)
-                wrong += 6 * s.unit * 2 * float((absolute * np.abs(power)) @ (np.abs(difference) + error)) / s.length
+                far = min(2 * slope * s.alias(5) + apart * s.alias(6), total * s.alias(6))
+                wrong += far / (s.bend * h)
                 wrong *= math.exp(abs(s.tilt) * h) * (1 + 1e-9)  # at places between the points too
                 row.append(tuple(spectra))
                 bounds.append(wrong * scale + self._wrapped(j))
@@ -300,5 +307,13 @@ class Phase:
             smoother_errors.append(self.powers.sample_error(j, np.abs(cube)) * scale * (1 + 1e-9))
             gains.append(tuple(row))
             errors.append(tuple(bounds))
-        return Kernel(k, successor, size, splits, tuple(gains), tuple(errors), tuple(smoothers), tuple(smoother_errors))
-
+        return Kernel(
+            k,
+            successor,
+            size,
+            splits,
+            tuple(gains),
+            tuple(errors),
+            tuple(smoothers),
+            tuple(smoother_errors),
+        )

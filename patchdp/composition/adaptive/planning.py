@@ -22,7 +22,7 @@ __all__ = ["WORK", "Settings", "WorkExceeded", "settings"]
 
 # Lattice points times blocks times cells that one answer may take.
 WORK = 1_000_000_000
-_POINTS, _DEVIATIONS = 2000, 250
+_POINTS, _DEVIATIONS = 1600, 200
 _MOST_LOSS = 600.0
 # Losses this unlikely, relative to delta, may count as certain failure.
 _GIVEN_AWAY, _BEYOND = 8.0, 10.0

@@ -195,4 +195,6 @@ class Powers:
         """
         s = self.sampler
         error = 2 * float(self.power_error(k) @ damping) / s.length
-        return error + s.alias(6) + 6 * s.unit * 2 * float(np.abs(self.power(k)) @ damping) / s.length
+        return (
+            error + s.alias(6) + 6 * s.unit * 2 * float(np.abs(self.power(k)) @ damping) / s.length
+        )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from patchdp.composition.adaptive.attained import Attained, attain
 from patchdp.composition.adaptive.cover import Cover, View
 from patchdp.composition.adaptive.lattice import Lattice
-from patchdp.composition.adaptive.phase import Phase
+from patchdp.composition.adaptive.phase import Phase, laws_of
 from patchdp.composition.adaptive.planning import WORK, Settings, WorkExceeded
 from patchdp.composition.adaptive.steps import OptimalStep, Steps
 from patchdp.composition.adaptive.upper import State, advance, first, nothing, schedule
@@ -62,6 +62,7 @@ class _Runner:
 
     settings: Settings
     steps: Steps
+    base: str
     progress: Progress | None
     covers: dict[OptimalStep, Cover] = field(default_factory=dict)
     views: dict[OptimalStep, list[tuple[float, View]]] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class _Runner:
         self.total = sum(count for _, count in self.steps)
         for step, _ in self.steps:
             if step not in self.covers:
-                self.covers[step] = Cover(Phase(step, self.settings.plan))
+                self.covers[step] = Cover(Phase(step, self.settings.plan, self.base))
 
     def through(self, covered: bool) -> State:
         """The value of the whole training; the first time, uncovered, views are collected."""
@@ -133,7 +134,7 @@ class _Runner:
         return state
 
 
-def run(steps: Steps, settings: Settings, progress: Progress | None = None) -> Run:
+def run(steps: Steps, settings: Settings, base: str = "f", progress: Progress | None = None) -> Run:
     """The certified value of the best adversary.
 
     The first pass leaves out all triangles but the base and its rivals; its states say where the
@@ -142,12 +143,13 @@ def run(steps: Steps, settings: Settings, progress: Progress | None = None) -> R
     Args:
       steps: Steps and how often each is applied, in the order of the training.
       settings: How to go through it.
+      base: Law on which the blocks are built, `"f"` or, for Poisson sampling, `"i"`.
       progress: Called with the finished fraction.
 
     Raises:
       WorkExceeded: It would take more than `WORK`.
     """
-    runner = _Runner(settings, steps, progress)
+    runner = _Runner(settings, steps, base, progress)
     runner.through(covered=False)
     for step, cover in runner.covers.items():
         cover.refine(runner.views[step], settings.tolerance, settings.cells)
@@ -155,12 +157,13 @@ def run(steps: Steps, settings: Settings, progress: Progress | None = None) -> R
     return Run(settings, state, runner.blocks, runner.cells, runner.work, runner.added)
 
 
-def attained(steps: Steps, settings: Settings) -> Attained:
-    """What a policy that is constant over blocks attains."""
+def attained(steps: Steps, settings: Settings) -> dict[str, Attained]:
+    """What policies that are constant over blocks attain, by the law they play at losses up to 0."""
     plan = settings.plan
-    lattice = Lattice(plan.lattice.interval / 4, 4 * plan.lattice.size)
-    laws = []
-    for step, count in steps:
-        phase_laws = Phase(step, plan).laws
-        laws.append((phase_laws.get("i", phase_laws["f"]), count))
-    return attain(laws, lattice, plan.saddle)
+    lattice = Lattice(plan.lattice.interval / 5, 5 * plan.lattice.size)
+    laws = [(laws_of(step, plan.log_tail), count) for step, count in steps]
+    names = ["f", "i"] if all("i" in found for found, _ in laws) else ["f"]
+    return {
+        name: attain([(found[name], count) for found, count in laws], lattice, plan.saddle)
+        for name in names
+    }

@@ -101,7 +101,8 @@ class Tents:
 
     def over_cells(self, values: Array) -> Array:
         """Integrals over the lattice's cells of a function given at `points`."""
-        return np.bincount(self._cell, weights=values * self._weights, minlength=self.size)
+        found = np.bincount(self._cell, weights=values * self._weights, minlength=self.size)
+        return np.asarray(found, dtype=np.float64)
 
     def windows(self, array: Array, at: Index) -> Array:
         """Columns `array[i - reach .. i + reach]` around the lattice's indices `at`."""

@@ -130,7 +130,7 @@ def _gathered(dots: Array, lattice: Lattice) -> Array:
     """Dots at `PARTS` places per interval as dots at the points, mass and mean kept."""
     h = lattice.interval
     places = np.append(dots, np.zeros(PARTS - 1)).reshape(-1, PARTS)
-    shift = h / PARTS * np.arange(PARTS)
+    shift = np.asarray(h / PARTS * np.arange(PARTS), dtype=np.float64)
     result = places @ lattice.hat(shift)
     result[1:] += places[:-1, 1:] @ lattice.hat(h - shift[1:])
     return np.asarray(result * (1 + 1e-14))
@@ -231,7 +231,9 @@ def _between(phase: Phase, state: State, kernel: Kernel) -> tuple[list[Array], f
     left = factor * float(ends[0]) * (1 + 1e-10) * float(1 / lattice.half[0])
     result = []
     # The largest of three neighbours covers every shift by less than the interval.
-    widest = np.maximum(bounds, np.maximum(np.append(bounds[:1], bounds[:-1]), np.append(bounds[1:], right)))
+    widest = np.maximum(
+        bounds, np.maximum(np.append(bounds[:1], bounds[:-1]), np.append(bounds[1:], right))
+    )
     pairs = (widest + np.append(widest[:1], widest[:-1])) * (_HAT_OVER_SPLINE * math.cosh(0.25 * h))
     transform, total = s.spread(pairs), float(np.sum(pairs * s.decay))
     for i, j in enumerate(kernel.splits):
@@ -302,7 +304,9 @@ def advance(
         corrections.add(k, dots, least + constant, _behind(behind, k - 1))
     tilted = float(np.sum(state.dots * s.decay))
     ends = (*kernel.splits[1:], k)
-    fine = (lattice.losses[:, None] + h / PARTS * np.arange(PARTS)).ravel()[: PARTS * (visible - 1) + 1]
+    fine = (lattice.losses[:, None] + h / PARTS * np.arange(PARTS)).ravel()[
+        : PARTS * (visible - 1) + 1
+    ]
     cap = _cap(fine)
     for i, (j, stop) in enumerate(zip(kernel.splits, ends, strict=True)):
         gain = np.zeros((2 * n + 1, PARTS))
