@@ -15,9 +15,11 @@ from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
 from patchdp.composition import certify, exact, pld, rdp, tradeoff
+from patchdp.composition.adaptive.bounds import optimal_bounds
+from patchdp.composition.adaptive.planning import WorkExceeded
+from patchdp.composition.adaptive.steps import OptimalStep
 from patchdp.composition.group import group_epsilon, group_log_delta
 from patchdp.composition.masses import loss_masses
-from patchdp.composition.optimal import OptimalStep, epsilon_optimal
 from patchdp.composition.tilted import GridTooLarge
 from patchdp.step.profile import StepProfile
 
@@ -203,10 +205,14 @@ class Guarantee(ABC):
                 "method optimal is proved for one image per person and views clipped together; "
                 "use method pld"
             )
-        found = epsilon_optimal(
-            steps, delta, tolerance=1e-2 if tolerance is None else tolerance, progress=progress
-        )
-        return Bounds(found.lower, min(found.upper, self.epsilon(delta)))
+        allowed = _checks.positive("tolerance", 1e-2 if tolerance is None else tolerance)
+        composed = self.epsilon(delta)
+        effort = min(max(math.sqrt(1e-2 / allowed), 0.5), 2.0)
+        try:
+            found = optimal_bounds(steps, delta, effort=effort, progress=progress)
+        except WorkExceeded:
+            return Bounds(None, composed)
+        return Bounds(found.lower, min(found.upper, composed))
 
     def estimated_epsilon(self, log_delta: float) -> float:
         """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from dp_accounting import DpEvent
 
 from patchdp import _checks
-from patchdp.composition.optimal import OptimalStep
+from patchdp.composition.adaptive.steps import OptimalStep
 from patchdp.geometry import (
     CenterCrop,
     Crop,

@@ -10,7 +10,8 @@ from adversary import ball, hockey_stick, inscribed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchdp.composition.triangles import FORWARD, Cell, Weights, side_profile
+from patchdp.composition.adaptive.cells import FORWARD, Cell, side_profile
+from patchdp.composition.adaptive.steps import Weights
 from patchdp.step import fixed_size_pair, poisson_pair
 
 LOSSES = np.array([0.0, 0.02, 0.1, 0.4, 1.0, 2.5])

@@ -4,7 +4,7 @@ At the start of a block the adversary plays `m = g'` (under Poisson sampling the
 if the loss so far is at most 0, else its mirror image, and keeps to it: a real training. Its value
 runs over a finer lattice without corrections; beside it runs a bound of what spreading dots has
 added to it, and the difference of the two is attained.
-Source: `docs/theory/optimal.md`, "The lower bound".
+Source: `docs/theory/adaptive.md`, "The lower bound".
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def _wrapped(law: Law, sampler: Sampler, k: int, log_mass: float) -> float:
     end, best = 0.5 * sampler.length * h, math.inf
     for more in (0.05 * 1.25**i for i in range(24)):
         u = t + more
-        left = k * math.log(law.transform(u)) + 3 * u * h - (u - t) * end
-        right = k * math.log(law.transform(-u)) + 3 * u * h - (u + t) * end
+        left = k * law.log_transform(u) + 3 * u * h - (u - t) * end
+        right = k * law.log_transform(-u) + 3 * u * h - (u + t) * end
         best = min(best, float(np.logaddexp(left, right)) - k * log_mass)
     return 2 * math.exp(min(best, 0.0))
 

@@ -3,7 +3,7 @@
 The lambda lemma needs one look per block: for every cell a convex combination of the base and its
 rivals that is nearly as good, and a bound of what remains, at every real loss. The loss is probed
 at some of the lattice's points; between them the density's kinks bound what the chord misses.
-Source: `docs/theory/optimal.md`, "Cells, once per block".
+Source: `docs/theory/adaptive.md`, "Cells, once per block".
 """
 
 from __future__ import annotations
@@ -188,7 +188,8 @@ class Cover:
         """`cosh(gap/4)`: two neighbouring chord functions add up to at least its inverse."""
         gaps = np.diff(view.probes)
         wide = np.maximum(np.append(gaps, 0), np.append(0, gaps)) * self.phase.plan.lattice.interval
-        return np.asarray(np.cosh(0.25 * wide), dtype=np.float64)
+        found: Array = np.cosh(0.25 * wide)
+        return found
 
     def excess(self, view: View) -> tuple[Array, float]:
         """Bound at the probes of every triangle's remainder, and roughly what it costs."""

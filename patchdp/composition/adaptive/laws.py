@@ -8,7 +8,7 @@ True
 Outcomes are merged: interval by interval on the line, box by box in the plane. Whoever sees only
 which interval an outcome fell into knows less, so a merged law is below the true one for every
 f-divergence, whatever the edges. Masses are half-tilted: `sqrt(P Q)` of every merged outcome.
-Source: `docs/theory/optimal.md`, "Laws".
+Source: `docs/theory/adaptive.md`, "Laws".
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Law:
         """The same outcomes with the data sets exchanged."""
         return Law(-self.losses[::-1], self.masses[::-1].copy())
 
-    def transform(self, exponent: float) -> float:
-        """`sum_m k_m exp(exponent l_m)`: 1 at -1/2 and 1/2."""
-        return float(np.sum(self.masses * np.exp(exponent * self.losses)))
+    def log_transform(self, exponent: float) -> float:
+        """Log of `sum_m k_m exp(exponent l_m)`: 0 at -1/2 and 1/2."""
+        return float(special.logsumexp(exponent * self.losses, b=self.masses))
 
     def gain(self, y: Array) -> Array:
         """`e^{-y/2} (H(e^y) - (1 - e^y)_+)`, from positive terms, at every `y`."""

@@ -1,6 +1,6 @@
 """One kind of step on a lattice: its laws, their gains, and kernels of many steps at once.
 
-Source: `docs/theory/optimal.md`, "The block theorem" and "Kernels".
+Source: `docs/theory/adaptive.md`, "The block theorem" and "Kernels".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from patchdp.composition.adaptive.lattice import Lattice
 from patchdp.composition.adaptive.laws import Law, isosceles_law, pair_law
-from patchdp.composition.adaptive.powers import Powers, Sampler
+from patchdp.composition.adaptive.powers import FOLDS, Powers, Sampler
 from patchdp.composition.adaptive.steps import OptimalStep
 from patchdp.composition.adaptive.tents import Tents, knots
 
@@ -30,6 +30,8 @@ PARTS = 4
 # Closed forms of the step layer are accurate to this, relatively.
 _CLOSED_FORM_ERROR = 1e-11
 _KNOT_WIDTH = 0.03
+# Aliases of a gain's samples are added up until the rest is this small against the gain.
+_ALIASED = 4e-4
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,18 @@ class Phase:
     @cached_property
     def sampler(self) -> Sampler:
         """Frequencies under the run's tilt."""
-        return Sampler(self.plan.lattice, self.plan.tilt)
+        plain = Sampler(self.plan.lattice, self.plan.tilt)
+        base = self.dot_gains[self.base]
+        h, offsets = self.plan.lattice.interval, np.arange(self.tents.size) - self.tents.reach
+        # A wide state sees of a gain only its first moment.
+        moment = max(
+            float(np.abs((self.dot_gains[r] - base) @ (h * offsets))) for r in self.rivals
+        )
+        scale = h * moment / (2.5 * self.plan.deviation**2)
+        wrong = 2 * plain.alias(6) / (plain.bend * h)
+        folds = FOLDS * (wrong / max(_ALIASED * scale, 1e-300)) ** 0.2
+        # The error falls with the fifth power of the aliases that are added up.
+        return Sampler(self.plan.lattice, self.plan.tilt, round(min(max(folds, 8.0), 48.0)))
 
     @cached_property
     def powers(self) -> Powers:
@@ -228,7 +241,7 @@ class Phase:
 
     def log_mass(self, exponent: float, name: str | None = None) -> float:
         """Log of the base law's mass under an exponent."""
-        return math.log(self.laws[name or self.base].transform(exponent)) + 1e-13
+        return self.laws[name or self.base].log_transform(exponent) + 1e-13
 
     @cached_property
     def masses(self) -> dict[float, float]:
@@ -288,12 +301,12 @@ class Phase:
         for j in splits:
             power = self.powers.power(j)
             scale = math.exp(j * self.powers.log_mass)
-            spread = np.asarray(absolute * self.powers.power_error(j))
+            blurred = np.asarray(absolute * self.powers.power_error(j))
             row, bounds = [], []
             for difference, error, slope, apart, total in self.contrasts.values():
                 product = power * difference * green
                 spectra = [s.fold(product * shift) * scale for shift in self._shifts]
-                wrong = float(spread @ (np.abs(difference) + error))
+                wrong = float(blurred @ (np.abs(difference) + error))
                 reached = absolute * np.abs(power)
                 wrong += float(reached @ (error + 16 * _UNIT * np.abs(difference)))
                 wrong += 6 * s.unit * float(reached @ (np.abs(difference) + error))

@@ -3,7 +3,7 @@
 Everything is tilted by `e^{-tau t}`: rounding is then small where the answer is. A state is dots
 that are spread by two hats, its successor is read at the lattice's points, so three splines damp
 the transform by the sixth power of the frequency and a few aliases are enough.
-Source: `docs/theory/optimal.md`, "Kernels".
+Source: `docs/theory/adaptive.md`, "Kernels".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A whole training, backwards, from both sides.
 
-Source: `docs/theory/optimal.md`, "The algorithm".
+Source: `docs/theory/adaptive.md`, "The algorithm".
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def run(steps: Steps, settings: Settings, base: str = "f", progress: Progress | 
 
 
 def attained(steps: Steps, settings: Settings) -> dict[str, Attained]:
-    """What policies that are constant over blocks attain, by the law they play at losses up to 0."""
+    """What policies that are constant over blocks attain, by the law played up to loss 0."""
     plan = settings.plan
     lattice = Lattice(plan.lattice.interval / 5, 5 * plan.lattice.size)
     laws = [(laws_of(step, plan.log_tail), count) for step, count in steps]

@@ -6,7 +6,7 @@
 0.602
 
 A gain is a polygon in `a = e^loss`; in half-tilted units it is, like the density, a combination
-of `e^{y/2}` and `e^{-y/2}` between knots. Source: `docs/theory/optimal.md`, "Gains".
+of `e^{y/2}` and `e^{-y/2}` between knots. Source: `docs/theory/adaptive.md`, "Gains".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The certified value of the best adversary, block by block.
 
-Source: `docs/theory/optimal.md`, "The block theorem" and "One block".
+Source: `docs/theory/adaptive.md`, "The block theorem" and "One block".
 """
 
 from __future__ import annotations
@@ -100,25 +100,12 @@ def majorant(tilted: Array, losses: Array, least: float) -> tuple[Array, float]:
 
 def first(phase: Phase) -> State:
     """One step: the largest profile on the left of 0, exactly."""
-    lattice = phase.plan.lattice
-    n, h = lattice.size, lattice.interval
-    law = phase.laws["f"]
-    at = -law.losses / h
-    below = np.floor(at).astype(np.int64)
-    dots, infinite = np.zeros(2 * n + 1), 0.0
-    for offset in (0, 1):
-        share = law.masses * lattice.hat(-law.losses - h * (below + offset))
-        index = below + offset + n
-        inside = (index >= 0) & (index <= 2 * n)
-        dots += np.bincount(index[inside], weights=share[inside], minlength=2 * n + 1)
-        lost = index < 0
-        infinite += float(share[lost] @ np.exp(-0.5 * h * (index[lost] - n)))
+    lattice, n = phase.plan.lattice, phase.plan.lattice.size
     left = lattice.losses[: n + 1]
     truth = np.exp(phase.step.pair.log_delta(-left)) * (1 + 1e-11)
-    short = np.maximum(truth - lattice.values(dots, infinite)[: n + 1], 0.0) * lattice.half[: n + 1]
-    more, constant = majorant(short, left, float(truth[0]))
-    dots[: n + 1] += more * (1 + 1e-12)
-    infinite += constant
+    more, infinite = majorant(truth * lattice.half[: n + 1], left, float(truth[0]))
+    dots = np.zeros(2 * n + 1)
+    dots[: n + 1] = more
     return State.of(1, lattice.close(dots, infinite), infinite, phase)
 
 

@@ -1,0 +1,315 @@
+"""The parts of optimal composition: each bound against a direct computation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from patchdp.composition.adaptive.attained import attain
+from patchdp.composition.adaptive.cells import FORWARD, Cell, side_profile
+from patchdp.composition.adaptive.cover import Cover
+from patchdp.composition.adaptive.lattice import Lattice
+from patchdp.composition.adaptive.laws import RELATIVE_ERROR, isosceles_law, pair_law
+from patchdp.composition.adaptive.phase import PARTS, Phase
+from patchdp.composition.adaptive.planning import settings
+from patchdp.composition.adaptive.powers import Powers, Sampler
+from patchdp.composition.adaptive.steps import OptimalStep
+from patchdp.composition.adaptive.tents import Tents
+from patchdp.composition.adaptive.upper import (
+    _between,
+    advance,
+    first,
+    majorant,
+    nothing,
+    schedule,
+)
+from patchdp.step import fixed_size_pair
+
+
+def profile(law, eps):
+    """`H` of a discrete law at losses `eps`."""
+    p, q = law.masses * np.exp(0.5 * law.losses), law.masses * np.exp(-0.5 * law.losses)
+    return np.array([np.maximum(p - math.exp(e) * q, 0).sum() for e in np.atleast_1d(eps)])
+
+
+def spread_value(lattice, dots, at):
+    """`e^{s/2} V` of dots that are spread by two hats, by quadrature."""
+    h = lattice.interval
+    z, w = np.polynomial.legendre.leggauss(24)
+    result = np.zeros(len(at))
+    for k in range(-2, 2):
+        t = h * (k + 0.5 * (1 + z))
+        density = lattice.double_hat(t) * 0.5 * h * w
+        for j in np.flatnonzero(dots):
+            reach = at[:, None] - lattice.losses[j] - t
+            result += dots[j] * (2 * np.sinh(0.5 * np.maximum(reach, 0)) @ density)
+    return result
+
+
+@pytest.mark.parametrize(("rate", "mu"), [(1e-4, 1.0), (0.02, 0.5), (0.4, 2.0), (1.0, 0.3)])
+def test_merged_laws_are_just_below_the_truth(rate, mu):
+    pair = fixed_size_pair(rate=rate, mu=mu)
+    law = pair_law(pair, 8.0)
+    assert abs(law.log_transform(0.5)) < 1e-12 and abs(law.log_transform(-0.5)) < 1e-12
+    eps = np.linspace(0, float(pair.loss(mu + 3)), 30)
+    found, truth = profile(law, eps), pair.delta(eps)
+    assert np.all(found <= truth * (1 + 1e-10))
+    np.testing.assert_allclose(found, truth, rtol=1e-2)
+    np.testing.assert_allclose(
+        law.gain(-eps[1:]) * np.exp(-0.5 * eps[1:]),
+        profile(law, -eps[1:]) - (1 - np.exp(-eps[1:])),
+        atol=1e-12,
+    )
+
+
+def test_the_isosceles_law_is_symmetric_and_below_its_cell():
+    step = OptimalStep("poisson", 0.3, 0.4, mu=1.0)
+    w = step.weights
+    law = isosceles_law(w.hit, w.miss, w.out, 1.0, 8.0)
+    np.testing.assert_allclose(law.losses, -law.losses[::-1])
+    assert abs(law.log_transform(0.5)) < 1e-10
+    eps = np.array([0.0, 0.1, 0.5, 1.0])
+    quarter = math.pi / 4
+    bound = side_profile(w, 1.0, Cell(quarter, quarter, quarter, quarter), eps, fineness=0.02)
+    assert np.all(profile(law, eps) <= bound)
+    np.testing.assert_allclose(profile(law, eps), bound, rtol=2e-2)
+
+
+def test_closing_keeps_the_left_and_is_symmetric():
+    lattice = Lattice(0.05, 120)
+    rng = np.random.default_rng(1)
+    dots = rng.random(241) * np.exp(-np.square(lattice.losses)) * 0.05
+    closed = lattice.close(dots, 1e-4)
+    np.testing.assert_array_equal(closed[:120], dots[:120])
+    values = lattice.values(closed, 1e-4)
+    mirror = 1 - np.exp(-lattice.losses) * (1 - values[::-1])
+    np.testing.assert_allclose(values, mirror, atol=1e-10)
+    # Too much on the left: the chord over the smallest interval, nowhere below convex functions.
+    heavy = 2.5 * dots
+    closed = lattice.close(heavy, 1e-4)
+    assert closed.min() >= 0
+    np.testing.assert_allclose(closed, closed[::-1])
+    values = lattice.values(closed, 1e-4)
+    np.testing.assert_allclose(values, 1 - np.exp(-lattice.losses) * (1 - values[::-1]), atol=1e-10)
+    kept = closed[:120] > 0
+    outer = int(np.argmin(kept)) if not kept.all() else 119
+    np.testing.assert_allclose(
+        values[: outer - 1], lattice.values(heavy, 1e-4)[: outer - 1], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("change", ["smooth", "scatter"])
+def test_spreading_never_lowers_a_value(change):
+    lattice = Lattice(0.05, 120)
+    rng = np.random.default_rng(2)
+    if change == "smooth":
+        dots = rng.random(241) * 0.003
+        spread = lattice.smooth(dots)
+    else:
+        at = np.unique(np.concatenate([np.arange(0, 241, 8), np.arange(100, 140)]))
+        dots = np.zeros(241)
+        dots[at] = rng.random(len(at)) * 0.003
+        spread = lattice.scatter(dots[at], at)
+    before, after = lattice.values(dots, 0.0), lattice.values(spread, 0.0)
+    assert np.all(after >= before * (1 - 1e-13))
+    inside = slice(16, -16)
+    assert float(np.max(np.abs(after - before)[inside])) < 0.05 * float(before.max())
+
+
+def test_a_hat_is_at_most_twice_itself_spread_twice_more():
+    for h in (0.001, 0.1, 0.5):
+        lattice = Lattice(h, 10)
+        for z in np.linspace(0, h, 21):
+            inner = integrate.quad(
+                lambda t, z=z, lattice=lattice: float(
+                    lattice.hat(np.array(z - t)) * lattice.double_hat(np.array(t))
+                ),
+                -2 * h,
+                2 * h,
+                points=[-h, 0, h, z],
+                limit=200,
+            )[0]
+            assert float(lattice.hat(np.array(z))) <= 2 * inner
+
+
+@pytest.mark.parametrize("tilt", [0.7, 2.5])
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_successors_are_known_up_to_their_error(k, tilt):
+    lattice = Lattice(0.05, 60)
+    law = pair_law(fixed_size_pair(rate=0.3, mu=0.4), 6.0, width=0.4)
+    powers = Powers(Sampler(lattice, tilt), law)
+    found, error = powers.successor(k)
+    losses, masses = np.zeros(1), np.ones(1)
+    for _ in range(k):
+        losses = (losses[:, None] - law.losses).ravel()
+        masses = (masses[:, None] * law.masses).ravel()
+        # Outcomes of next to equal loss are added up: exact enough for the comparison.
+        order = np.argsort(losses)
+        losses, masses = losses[order], masses[order]
+        if len(losses) > 20_000:
+            starts = np.flatnonzero(np.diff(np.floor(losses / 1e-5), prepend=-np.inf))
+            total = np.add.reduceat(masses, starts)
+            losses = np.add.reduceat(masses * losses, starts) / total
+            masses = total
+    # Triple hats, by convolving the hat with the double hat on a fine grid.
+    h = lattice.interval
+    t, weight = np.polynomial.legendre.leggauss(16)
+    for j in (-20, -3, -1, 0, 1, 2, 7):
+        z = h * j - losses
+        near = np.flatnonzero(np.abs(z) < 3 * h)
+        total = 0.0
+        for piece in range(-2, 2):
+            at = h * (piece + 0.5 * (1 + t))
+            dense = lattice.double_hat(at) * 0.5 * h * weight
+            # The integrand has a kink where the hat has: halves around it.
+            total += float(masses[near] @ (lattice.hat(z[near, None] - at) @ dense))
+        direct = total * math.exp(-tilt * h * j)
+        scaled = found[j + 120] * math.exp(k * powers.log_mass)
+        assert scaled == pytest.approx(direct, rel=3e-2, abs=1e-6 * math.exp(abs(tilt) * h * 3))
+    assert 0 < error < 1e-6
+    assert RELATIVE_ERROR < error
+
+
+def test_majorants_are_above_and_convex():
+    rng = np.random.default_rng(3)
+    losses = np.linspace(-4, 4, 81)
+    for _ in range(20):
+        gain = np.maximum(rng.normal(size=81), 0) * np.exp(-0.5 * np.abs(losses))
+        dots, constant = majorant(gain, losses, 1e-6)
+        assert dots.min() >= 0 and constant >= 1e-6
+        kink = np.maximum(1 - np.exp(losses[:, None].T - losses[:, None]), 0)
+        reached = constant + kink @ (dots * np.exp(-0.5 * losses))
+        assert np.all(reached >= gain * np.exp(-0.5 * losses) * (1 - 1e-12))
+
+
+def _phase(step, steps, delta=1e-4, effort=0.15, base="f"):
+    chosen = settings([(step, steps)], math.log(delta), effort)
+    return Phase(step, chosen.plan, base)
+
+
+@pytest.mark.parametrize(
+    ("step", "base"),
+    [
+        (OptimalStep("fixed", 1.0, 0.2, mu=0.5), "f"),
+        (OptimalStep("poisson", 0.3, 0.4, mu=0.8), "i"),
+    ],
+)
+def test_gains_of_rivals_between_the_points_stay_below_what_is_charged(step, base):
+    phase = _phase(step, 30, base=base)
+    lattice, s = phase.plan.lattice, phase.sampler
+    state, n = first(phase), lattice.size
+    behind = [nothing(phase), state]
+    for k in (1, 1, 1, 1):
+        state, _ = advance(phase, None, state, k, behind, 0.1)
+        behind.append(state)
+    kernel = phase.kernel(2)
+    between, _ = _between(phase, state, kernel)
+    at = lattice.losses[n - 40 : n + 40]
+    law0 = phase.laws[phase.base]
+    for r, name in enumerate(phase.rivals):
+        rival = phase.laws[name]
+        found = s.gather(kernel.gains[0][r][0] * state.spread) / s.decay
+        for part in (0.0, 0.1, 0.37, 0.5, 0.8):
+            place = at + part * lattice.interval
+            value = np.zeros(len(place))
+            for law, sign in ((rival, 1.0), (law0, -1.0)):
+                chosen = law.masses > 1e-9
+                moved = place[:, None] + law.losses[chosen]
+                flat = spread_value(lattice, state.dots, moved.ravel()[::1]).reshape(moved.shape)
+                value += sign * (flat @ law.masses[chosen])
+            if part == 0.0:
+                np.testing.assert_allclose(found[n - 40 : n + 40], value, atol=2e-6)
+            fine = np.stack(
+                [
+                    s.gather(spectrum * state.spread) / s.decay
+                    for spectrum in kernel.gains[0][r]
+                ]
+            )
+            low = int(part * PARTS)
+            left = fine[low, n - 40 : n + 40]
+            right = fine[low + 1, n - 40 : n + 40] if low + 1 < PARTS else fine[0, n - 39 : n + 41]
+            charged = np.maximum(left, right) + between[0][n - 40 : n + 40]
+            assert np.all(value <= charged + 2e-6)
+
+
+def test_the_cover_bounds_every_triangle_at_every_loss():
+    step = OptimalStep("fixed", 1.0, 0.3, mu=0.7)
+    phase = _phase(step, 20)
+    lattice, n = phase.plan.lattice, phase.plan.lattice.size
+    cover = Cover(phase)
+    state = first(phase)
+    state, _ = advance(phase, None, state, 1, [nothing(phase), state], 0.1)
+    view = cover.view(state.dots, False, 0.1)
+    excess, _ = cover.excess(view)
+    shares = np.unique(cover._shares)
+    probes = lattice.losses[view.probes]
+    tents: Tents = phase.tents
+    knots = tents.knots
+    right = knots[len(knots) // 2 :]
+    base, rival = phase.dot_gains["f"], phase.dot_gains["b"]
+    for a in (0.2, 0.7, 1.2, math.pi / 2):
+        cell = Cell(a, a, math.pi / 2 - a, math.pi / 2 - a)
+        sides = [side_profile(step.weights, 0.7, c, right, fineness=0.05) for c in (cell.mirrored(), cell)]
+        decay = np.exp(-0.5 * right)
+        gain = np.concatenate([(sides[0] * decay)[:0:-1], sides[1] * decay]) * (1 - 5e-3)
+        here = np.arange(n - 60, n + 60)
+        windows = tents.windows(state.dots, here)
+        wanted = (gain @ tents.matrix) @ windows - base @ windows
+        offered = np.outer(shares, rival @ windows - base @ windows)
+        allowed = np.interp(lattice.losses[here], probes, excess)
+        # Some combination leaves no more than the cover says, at every point.
+        assert np.any(np.all(wanted - offered <= allowed * 1.2 + 1e-9, axis=1))
+
+
+def test_the_block_theorem_against_single_steps():
+    """One block of eight is above eight blocks of one, up to what those add by rounding."""
+    step = OptimalStep("fixed", 1.0, 0.3, mu=0.3)
+    phase = _phase(step, 40, effort=0.4)
+    lattice, n = phase.plan.lattice, phase.plan.lattice.size
+    single = first(phase)
+    behind = [nothing(phase), single]
+    while single.steps < 40:
+        single, _ = advance(phase, None, single, 1, behind, 0.1)
+        behind.append(single)
+    block = behind[32]
+    block, _ = advance(phase, None, block, 8, behind, 0.1)
+    assert block.steps == single.steps
+    one, eight = (lattice.values(x.dots, x.infinite)[: n + 1] for x in (single, block))
+    seen = one > 1e-6
+    # Single steps spread dots eight times, a block once: compare with that allowance.
+    allowance = 8 * np.square(lattice.interval) * np.gradient(np.gradient(one, lattice.interval))
+    assert np.all(eight[seen] >= one[seen] - 2 * np.abs(allowance[seen]) * lattice.interval)
+    assert np.all(eight[seen] <= one[seen] * 1.2)
+
+
+def test_blocks_cover_all_steps_and_grow():
+    for count in (1, 2, 17, 1500, 10**9):
+        lengths = list(schedule(count, 0.2, 1, early=count / 64))
+        assert sum(lengths) == count
+        assert len(lengths) < 40 + 12 * math.log2(count)
+        done = 1
+        for k in lengths:
+            assert k & (k - 1) == 0 and (k == 1 or k <= 0.7 * done)
+            done += k
+
+
+@pytest.mark.parametrize(("rate", "mu"), [(0.3, 0.05), (0.02, 0.5), (0.6, 1.5), (1.0, 0.3)])
+def test_what_is_attained_in_one_step_is_below_the_closed_form(rate, mu):
+    pair = fixed_size_pair(rate=rate, mu=mu)
+    law = pair_law(pair, 8.0)
+    top = float(pair.loss(mu + 5))
+    found = attain([(law, 1)], Lattice(top / 1500, 1500), 1.5)
+    eps = np.linspace(0, 0.9 * top, 200)
+    truth = pair.delta(eps)
+    assert np.all(found.delta(eps) <= truth * (1 + 1e-12))
+    assert float(found.delta(np.zeros(1))[0]) >= 0.9 * float(truth[0])
+
+
+def test_the_forward_triangle_is_the_largest():
+    losses = np.array([0.0, 0.1, 1.0])
+    step = OptimalStep("fixed", 1.0, 0.4, mu=1.0)
+    bound = side_profile(step.weights, 1.0, FORWARD, losses, fineness=0.02)
+    assert np.all(bound >= step.pair.delta(losses) * (1 - 1e-9))
