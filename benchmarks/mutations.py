@@ -48,7 +48,7 @@ BANDS = "tests/composition/test_bands.py"
 WINDOWS = "tests/composition/test_window_law.py"
 LAYERS = "tests/composition/test_layers.py"
 GROUP = "tests/test_group.py"
-OPTIMAL = "tests/composition/test_optimal.py"
+OPTIMAL = "tests/composition/test_adaptive.py"
 
 MUTATIONS = (
     Mutation(
@@ -251,10 +251,10 @@ MUTATIONS = (
     ),
     Mutation(
         "optimal composition: the two extreme triangles taken for all of them",
-        "composition/value_iteration.py",
-        "attained = rows[: len(self.points)].max(axis=0)",
-        "return np.asarray(rows[: len(self.points)].max(axis=0))",
-        ("tests/composition/test_optimal.py::test_the_two_extremes_certify_nothing",),
+        "composition/adaptive/run.py",
+        "cover if covered else None",
+        "None",
+        ("tests/composition/test_adaptive.py::test_the_two_extremes_certify_nothing",),
     ),
     Mutation(
         "crop amplification of a foreign mechanism: mass at infinity forgotten",
@@ -474,22 +474,15 @@ MUTATIONS = (
         (CAUGHT,),
     ),
     Mutation(
-        "optimal composition: a block's mass at infinity forgotten",
-        "composition/optimal.py",
-        "log_infinity=float(np.log(infinity + missing)) if infinity + missing > 0 else -math.inf",
-        "log_infinity=-math.inf",
-        (CAUGHT,),
-    ),
-    Mutation(
         "optimal composition: the upper node's value between two nodes",
-        "composition/optimal.py",
-        "chord = deltas[index] * (1 - share) + deltas[index + 1] * share",
-        "chord = deltas[index + 1]",
+        "composition/adaptive/bounds.py",
+        "deltas[index] * (1 - share) + deltas[index + 1] * share",
+        "deltas[index + 1]",
         (OPTIMAL,),
     ),
     Mutation(
         "optimal composition: Poisson batches taken for fixed-size ones with rate q",
-        "composition/optimal.py",
+        "composition/adaptive/steps.py",
         "return poisson_pair(rate=q, inclusion=p, mu=self.mu)",
         "return fixed_size_pair(rate=q * p, mu=0.5 * self.mu)",
         (OPTIMAL,),

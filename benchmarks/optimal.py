@@ -1,12 +1,11 @@
 """Optimal composition: what it gains on the composed bound, what it costs, and long attacks on it.
 
-    python -m benchmarks optimal [--only tolerance noise ...] [--json optimal.json]
+    python -m benchmarks optimal [--only table noise ...] [--json optimal.json]
 
-`tolerance`: time against accuracy on Cityscapes. `epsilon`: epsilon of the settings of
-arXiv:2603.24695 by the composed bound and by optimal composition. `image`: the same for whole
-images. `influence`: its runs of 1e5 steps, cut into blocks. `noise`: the noise multiplier that
-meets an epsilon. `attacks`: random triples of points and adaptive adversaries, many more of them
-than in the tests. Times are CPU seconds of one process.
+`table`: composed, certified and attained epsilon of the settings of arXiv:2603.24695. `steps`: time
+and gap from 1 to 1e9 steps. `random`: 200 settings over all schemes. `noise`: the noise multiplier
+that meets an epsilon. `attacks`: random triples of points and adaptive adversaries, many more of
+them than in the tests. Times are CPU seconds of one process.
 """
 
 from __future__ import annotations
@@ -24,8 +23,12 @@ from typing import Any
 import numpy as np
 
 import patchdp as pdp
-from benchmarks._published import A2D2, CITYSCAPES, INFLUENCE, MNIST
-from patchdp.composition.optimal import OptimalStep, epsilon_optimal, optimal_profile
+from benchmarks._published import A2D2, CITYSCAPES
+from patchdp.composition.adaptive.bounds import OptimalBounds, optimal_bounds, optimal_profile
+from patchdp.composition.adaptive.planning import WorkExceeded
+from patchdp.composition.adaptive.steps import OptimalStep
+from patchdp.composition.certify import epsilon_upper
+from patchdp.composition.exact import ExactEngineError, epsilon_lower
 
 
 def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -33,76 +36,89 @@ def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.process_time() - start
 
 
-def _compare(name: str, plan: pdp.TrainingPlan, delta: float | Fraction) -> dict[str, Any]:
-    """One row: epsilon by both methods, as `plan.epsilon(delta, method="optimal")` has it."""
-    composed = plan.epsilon(delta)
-    found, seconds = _clock(lambda: epsilon_optimal(plan.optimal_steps, delta))
-    upper = min(found.upper, composed)
-    if found.upper > composed:
-        print(f"  (on its own {found.upper:.4f}: the composed bound stands in)")
-    gap = "no lower bound (blocks)" if found.gap is None else f"gap {found.gap:.2%}"
+def _row(name: str, steps: Any, delta: float | Fraction, effort: float = 1.0) -> dict[str, Any]:
+    """One row: composed, optimal and attained epsilon, as the library reports them."""
+    log_delta = math.log(float(delta))
+    phases = [(step.symmetric, count) for step, count in steps]
+    composed = epsilon_upper(phases, log_delta=log_delta, tolerance=1e-3).value
+    try:
+        fixed = float(epsilon_lower(phases, np.array(log_delta)))
+    except ExactEngineError:
+        fixed = 0.0
+    found: OptimalBounds | None
+    try:
+        found, seconds = _clock(lambda: optimal_bounds(steps, delta, effort=effort))
+    except WorkExceeded:
+        found, seconds = None, 0.0
+    upper = composed if found is None else min(found.upper, composed)
+    lower = fixed if found is None else max(found.lower, fixed)
+    gap = upper / lower - 1 if lower > 0 else math.inf
     print(
-        f"{name:34s} composed {composed:9.4f}   optimal {upper:9.4f}   "
-        f"{upper / composed - 1:+6.1%}   {gap}, blocks of {found.block_length}, "
-        f"{seconds:.1f} s",
+        f"{name:38s} composed {composed:9.4f}   upper {upper:9.4f}   lower {lower:9.4f}   "
+        f"gap {gap:6.2%}   {seconds:5.1f} s"
+        + ("   (beyond optimal composition)" if found is None else f"   work {found.work:.1e}"),
         flush=True,
     )
     return {
         "setting": name,
         "composed": composed,
         "optimal": upper,
-        "lower": found.lower,
-        "block_length": found.block_length,
+        "lower": lower,
+        "work": None if found is None else found.work,
         "cpu_seconds": seconds,
+        "own_upper": None if found is None else found.upper,
+        "own_lower": None if found is None else found.lower,
     }
 
 
-def tolerance() -> list[dict[str, Any]]:
-    """Time against tolerance."""
+def _compare(name: str, plan: pdp.TrainingPlan, delta: float | Fraction) -> dict[str, Any]:
+    return _row(name, plan.optimal_steps, delta)
+
+
+def table() -> list[dict[str, Any]]:
+    """The settings of the theory page, composed, certified and attained."""
+    poisson = CITYSCAPES.replace(sampling=pdp.Poisson(batch_size=200, dataset_size=2975))
+    rare = OptimalStep("fixed", 1e-3, 0.25, mu=1.0)
+    usual = OptimalStep("fixed", 1e-3, 0.694, mu=1.0)
+    return [
+        _compare("Cityscapes, sigma 2", CITYSCAPES, 1e-5),
+        _compare("A2D2, sigma 1", A2D2.replace(noise_multiplier=1.0), Fraction(1, 18557)),
+        _compare("A2D2, sigma 0.5", A2D2.replace(noise_multiplier=0.5), Fraction(1, 18557)),
+        _row("q 1e-3, p 0.694, sigma 1, 1e5", [(usual, 10**5)], 1e-5),
+        _row("q 1e-3, p 0.694, sigma 1, 1e6", [(usual, 10**6)], 1e-5),
+        _row("q 1e-3, p 0.25, sigma 1, 1e5", [(rare, 10**5)], 1e-5),
+        _row("q 1e-3, p 0.25, sigma 1, 1e7", [(rare, 10**7)], 1e-5),
+        _compare("Poisson Cityscapes, sigma 2", poisson, 1e-5),
+        _compare("Cityscapes, whole image, sigma 2", CITYSCAPES.image_level(), 1e-5),
+    ]
+
+
+def steps() -> list[dict[str, Any]]:
+    """Time and gap against the number of steps, noise growing with its root."""
     rows = []
-    for wanted in (0.1, 0.05, 0.03, 0.02, 0.01, 0.006):
-        found, seconds = _clock(
-            lambda w=wanted: epsilon_optimal(
-                CITYSCAPES.optimal_steps, 1e-5, tolerance=w, time_budget=None
-            )
-        )
-        print(
-            f"tolerance {wanted:5.3f}   upper {found.upper:.4f}   lower {found.lower:.4f}   "
-            f"gap {found.gap:.2%}   {seconds:6.1f} s   {found.cells} cells",
-            flush=True,
-        )
-        rows.append({"tolerance": wanted, "upper": found.upper, "lower": found.lower})
-        rows[-1] |= {"cpu_seconds": seconds, "cells": found.cells}
+    for power in range(10):
+        count = 10**power
+        step = OptimalStep("fixed", 0.02, 0.3, mu=0.5 * (1500 / max(count, 1500)) ** 0.5)
+        rows.append(_row(f"1e{power} steps", [(step, count)], 1e-5))
     return rows
 
 
-def epsilon() -> list[dict[str, Any]]:
-    """The trainings of the paper."""
-    rows = [
-        _compare(f"Cityscapes, sigma {s:g}, 1e-5", CITYSCAPES.replace(noise_multiplier=s), 1e-5)
-        for s in (1.0, 2.0, 4.0)
-    ]
-    rows += [
-        _compare(
-            f"A2D2, sigma {s:g}, 1/18557", A2D2.replace(noise_multiplier=s), Fraction(1, 18557)
-        )
-        for s in (0.5, 1.0, 2.0)
-    ]
-    return [*rows, _compare("MNIST-like, sigma 1, 1e-5", MNIST, 1e-5)]
-
-
-def image() -> list[dict[str, Any]]:
-    """Whole images, without counting the crop."""
-    return [_compare("Cityscapes, whole image, sigma 2", CITYSCAPES.image_level(), 1e-5)]
-
-
-def influence() -> list[dict[str, Any]]:
-    """1e5 steps; at most a minute each."""
-    return [
-        _compare(f"influence, sigma {s:g}, crop {c}", plan, 1e-5)
-        for s, c in ((0.5, 450), (1.0, 450), (2.5, 450), (1.0, 10), (1.0, 700))
-        for plan in [INFLUENCE.replace(noise_multiplier=s, crop=pdp.RandomCrop((c, c)))]
-    ]
+def random() -> list[dict[str, Any]]:
+    """Random settings over all schemes."""
+    rng, rows = np.random.default_rng(0), []
+    for trial in range(200):
+        scheme = ("fixed", "poisson")[trial % 3 == 2]
+        q, p = np.exp(rng.uniform(math.log(1e-3), 0.0, 2))
+        mu, count = math.exp(rng.uniform(-2.3, 0.7)), int(math.exp(rng.uniform(0, 11)))
+        delta = 10 ** rng.uniform(-9, -3)
+        step = OptimalStep(scheme, 1.0 if trial % 5 == 0 else q, p, mu)
+        name = f"{scheme} q {step.rate:.3g} p {p:.3g} mu {mu:.3g} T {count} {delta:.0e}"
+        rows.append(_row(name, [(step, count)], delta, effort=0.5))
+    gaps = np.array([r["optimal"] / r["lower"] - 1 for r in rows if r["lower"] > 0])
+    print(f"{len(gaps)} of {len(rows)} settings with a gap: median {np.median(gaps):.2%}")
+    if any(r["lower"] > r["optimal"] for r in rows):
+        raise AssertionError("a lower bound exceeds an upper one")
+    return rows
 
 
 def noise() -> list[dict[str, Any]]:
@@ -151,7 +167,7 @@ def attacks() -> list[dict[str, Any]]:
         poisson = trial % 2 == 1
         step = OptimalStep("poisson" if poisson else "fixed", q, p, mu)
         weights = (q * p, q * (1 - p), 1 - q) if poisson else (q * p, 1 - q * p, 0.0)
-        upper = optimal_profile([(step, 1)], tolerance=0.02).delta(eps)
+        upper = optimal_profile([(step, 1)], 1e-5, effort=0.5).delta(eps)
         worst = 0.0
         for dim in (2, 3):
             for _ in range(100):
@@ -174,7 +190,7 @@ def attacks() -> list[dict[str, Any]]:
         game = adversary.Adversary(weights, mu, triples, nodes=961)
         near = np.abs(game.losses) < 2 * mu
         for count in (2, 5):
-            bound = optimal_profile([(step, count)], tolerance=0.02, interval=0.02)
+            bound = optimal_profile([(step, count)], 1e-5, effort=0.5)
             best = game.play(count, lambda table: table.max(axis=0))
             ratio = float(np.max(best[near] / (bound.delta(-game.losses[near]) + 1e-5)))
             print(f"  best of {len(triples)} triples, {count} steps: {ratio:.4f}", flush=True)
@@ -185,7 +201,7 @@ def attacks() -> list[dict[str, Any]]:
 
 
 SECTIONS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    f.__name__: f for f in (tolerance, epsilon, image, influence, noise, attacks)
+    f.__name__: f for f in (table, steps, random, noise, attacks)
 }
 
 

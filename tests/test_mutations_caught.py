@@ -18,11 +18,10 @@ from scipy import stats
 
 import patchdp as pdp
 from patchdp._checks import round_up
-from patchdp.composition import certify, exact, layers, optimal, tilted
+from patchdp.composition import certify, exact, layers, tilted
 from patchdp.composition.atoms import LossAtoms
 from patchdp.composition.group import group_epsilon, group_log_delta
 from patchdp.composition.masses import LossMasses, large_masses, loss_masses, small_masses
-from patchdp.composition.value_iteration import Grid
 from patchdp.goal import goal_of
 from patchdp.guarantee import check_delta
 from patchdp.step import FixedSize, Poisson, StepProfile, fixed_size_pair, step_profile
@@ -350,20 +349,3 @@ def test_group_privacy_rests_on_what_is_certified() -> None:
     assert proved < 3.0
     # No margin above the estimate is certified: the other bound is left.
     assert group_epsilon(loose, estimated, images=2, log_delta=-9.0, below=7.0) == 7.0
-
-
-def test_the_masses_of_a_block_have_its_profile_or_more() -> None:
-    """A Gaussian profile cut at loss 2, where delta is far from 0: that much is at infinity."""
-    step, grid = _step(1.0, 0.5), Grid(interval=0.02, window=100, reach=100)
-    deltas = np.asarray(step.delta(-grid.losses))
-    masses = optimal._block_masses(deltas, grid)
-    losses = 0.02 * np.arange(-100, 101)
-    upper = np.exp(masses.log_positive)
-    upper[0] = math.exp(masses.log_atom)
-    both = np.concatenate([(upper * np.exp(-losses[100:]))[:0:-1], upper])
-    for epsilon in (0.0, 0.1, 1.0, 1.9, 2.0, 5.0):
-        reached = both @ np.maximum(-np.expm1(epsilon - losses), 0) + math.exp(masses.log_infinity)
-        truth = float(step.delta(epsilon))
-        assert reached >= truth * (1 - 1e-13)
-        if epsilon <= 2:
-            assert reached == pytest.approx(truth, rel=1e-3)

@@ -97,8 +97,8 @@ def _wrapped(law: Law, sampler: Sampler, k: int, log_mass: float) -> float:
     """Bound of aliases in space of a successor's tilted samples, over the tilted mass."""
     t, h = sampler.tilt, sampler.lattice.interval
     end, best = 0.5 * sampler.length * h, math.inf
-    for more in (0.05 * 1.25**i for i in range(24)):
-        u = t + more
+    for i in range(24):
+        u = t + 1.3**i / end
         left = k * law.log_transform(u) + 3 * u * h - (u - t) * end
         right = k * law.log_transform(-u) + 3 * u * h - (u + t) * end
         best = min(best, float(np.logaddexp(left, right)) - k * log_mass)
@@ -138,7 +138,8 @@ def attain(phases: Sequence[tuple[Law, int]], lattice: Lattice, tilt: float) -> 
             transform, error = kernels[k]
             scale = math.exp(k * powers.log_mass) * (1 + 1e-12)
             # What had been added, carried through the block: cells four away cover every shift.
-            cover = _largest(np.append(excess, _mirrored(excess, lattice, tilt)), 4, 4)
+            whole = np.concatenate([excess[:n], _mirrored(excess, lattice, tilt), [0.0]])
+            cover = _largest(whole, 4, 4)
             padded = np.zeros(sampler.length)
             padded[: 2 * n + 1] = cover
             carried = sampler.gather(transform * fft.rfft(padded))[: n + 1]
@@ -165,6 +166,6 @@ def _spread(lattice: Lattice, dots: Array, tilt: float) -> Array:
 def _mirrored(excess: Array, lattice: Lattice, tilt: float) -> Array:
     """An even function's bound in the cells right of 0, from that in the cells up to 0."""
     n = lattice.size
-    return np.asarray(excess[:n][::-1] * np.exp(-2 * tilt * lattice.losses[n + 1 :])) * math.exp(
-        2 * tilt * lattice.interval
-    )
+    # The mirror image of a cell is closed on its other side.
+    both = np.maximum(excess[:n], excess[1:])[::-1]
+    return np.asarray(both * np.exp(-2 * tilt * lattice.losses[n : 2 * n]))

@@ -166,7 +166,7 @@ class Cover:
         centre = losses + plan.epsilon * share
         spread = 2 * plan.deviation**2 * share * (1 - share)
         log = -plan.saddle * losses - np.square(centre) / spread
-        return np.exp(log - log.max()) * np.gradient(losses)
+        return np.asarray(np.exp(log - log.max()) * np.gradient(losses))
 
     def remainders(self, view: View) -> Array:
         """What each cell gains beyond its combination: bounds up to the next probe, too."""

@@ -185,9 +185,7 @@ class Phase:
         base = self.dot_gains[self.base]
         h, offsets = self.plan.lattice.interval, np.arange(self.tents.size) - self.tents.reach
         # A wide state sees of a gain only its first moment.
-        moment = max(
-            float(np.abs((self.dot_gains[r] - base) @ (h * offsets))) for r in self.rivals
-        )
+        moment = max(float(np.abs((self.dot_gains[r] - base) @ (h * offsets))) for r in self.rivals)
         scale = h * moment / (2.5 * self.plan.deviation**2)
         wrong = 2 * plain.alias(6) / (plain.bend * h)
         folds = FOLDS * (wrong / max(_ALIASED * scale, 1e-300)) ** 0.2
@@ -303,13 +301,13 @@ class Phase:
             scale = math.exp(j * self.powers.log_mass)
             blurred = np.asarray(absolute * self.powers.power_error(j))
             row, bounds = [], []
-            for difference, error, slope, apart, total in self.contrasts.values():
+            for difference, known, slope, apart, total in self.contrasts.values():
                 product = power * difference * green
                 spectra = [s.fold(product * shift) * scale for shift in self._shifts]
-                wrong = float(blurred @ (np.abs(difference) + error))
+                wrong = float(blurred @ (np.abs(difference) + known))
                 reached = absolute * np.abs(power)
-                wrong += float(reached @ (error + 16 * _UNIT * np.abs(difference)))
-                wrong += 6 * s.unit * float(reached @ (np.abs(difference) + error))
+                wrong += float(reached @ (known + 16 * _UNIT * np.abs(difference)))
+                wrong += 6 * s.unit * float(reached @ (np.abs(difference) + known))
                 wrong *= 2 / s.length
                 far = min(2 * slope * s.alias(5) + apart * s.alias(6), total * s.alias(6))
                 wrong += far / (s.bend * h)

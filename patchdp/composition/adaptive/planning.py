@@ -23,7 +23,7 @@ __all__ = ["WORK", "Settings", "WorkExceeded", "settings"]
 # Lattice points times blocks times cells that one answer may take.
 WORK = 1_000_000_000
 _POINTS, _DEVIATIONS = 1600, 200
-_MOST_LOSS = 600.0
+_MOST_LOSS = 450.0
 # Losses this unlikely, relative to delta, may count as certain failure.
 _GIVEN_AWAY, _BEYOND = 8.0, 10.0
 
@@ -76,9 +76,12 @@ def settings(steps: Steps, log_delta: float, effort: float = 1.0) -> Settings:
     total = sum(count for _, count in steps)
     epsilon, exponent = chernoff(steps, log_delta)
     reach, _ = chernoff(steps, log_delta - _BEYOND)
-    if reach > _MOST_LOSS:
+    saddle = exponent + 0.5
+    tilt = max(0.7, 0.55 * saddle)
+    most = min(_MOST_LOSS, 340 / tilt)  # powers of e with twice these exponents are floats
+    if reach > most:
         raise WorkExceeded(
-            f"optimal composition takes losses up to {_MOST_LOSS:g}, here they reach {reach:.4g}; "
+            f"optimal composition takes losses up to {most:.3g} here, but they reach {reach:.4g}; "
             "use method pld"
         )
     log_tail = log_delta - math.log(total) - _GIVEN_AWAY
@@ -94,10 +97,9 @@ def settings(steps: Steps, log_delta: float, effort: float = 1.0) -> Settings:
     interval = min(deviation / _DEVIATIONS, reach / _POINTS) / effort
     size = min(math.ceil(reach / interval), int(4 * _POINTS * effort))
     interval = reach / size
-    saddle = exponent + 0.5
     plan = Plan(
         Lattice(interval, size),
-        tilt=max(0.7, 0.55 * saddle),
+        tilt=tilt,
         saddle=max(saddle, 0.6),
         log_tail=log_tail,
         epsilon=epsilon,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from patchdp.composition.adaptive.cover import Cover
 from patchdp.composition.adaptive.lattice import Lattice
@@ -161,6 +162,13 @@ class _Corrections:
         return plain[n : 3 * n + 1], outside
 
 
+def _log_moment(state: State, exponent: float, lattice: Lattice) -> float:
+    """Log of the sum of the dots times `e^{-exponent s}`."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(state.dots) - exponent * lattice.losses
+    return float(special.logsumexp(logs))
+
+
 def _edge(phase: Phase, state: State, steps: int) -> float:
     """Bound of a gain of any triangle, `steps` of the base later, left of the lattice."""
     plan, lattice = phase.plan, phase.plan.lattice
@@ -169,7 +177,7 @@ def _edge(phase: Phase, state: State, steps: int) -> float:
     for u in plan.steep:
         with np.errstate(divide="ignore"):
             height = float(np.max(np.log(phase.top_gain) + u * y)) + 4 * u * h
-        mass = math.log(float(state.dots @ np.exp(-u * lattice.losses)))
+        mass = _log_moment(state, u, lattice)
         best = min(best, height + mass + steps * phase.masses[u] - (u - 0.5) * end)
     return math.exp(min(best, 0.0))
 
@@ -179,7 +187,7 @@ def _escaped(phase: Phase, state: State, steps: int) -> float:
     lattice, best = phase.plan.lattice, math.inf
     end = lattice.interval * lattice.size
     for u in phase.plan.steep:
-        mass = math.log(float(state.dots @ np.exp(-u * lattice.losses)))
+        mass = _log_moment(state, u, lattice)
         log = mass + 3 * u * lattice.interval + steps * phase.masses[u] - (u - 0.5) * end
         best = min(best, log)
     return math.exp(min(best, 0.0))
