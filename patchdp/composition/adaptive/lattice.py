@@ -84,7 +84,7 @@ class Lattice:
         """`V` at the points: two running sums of positive terms."""
         u = np.exp(self.losses)
         slopes = infinite + np.cumsum(dots / self.half)
-        rises = slopes[:-1] * np.diff(u)
+        rises = slopes[:-1] * u[:-1] * math.expm1(self.interval)
         return np.asarray(
             np.concatenate([[infinite * u[0]], infinite * u[0] + np.cumsum(rises)]) / u
         )

@@ -244,7 +244,7 @@ class Phase:
     @cached_property
     def masses(self) -> dict[float, float]:
         """`log_mass` at the plan's exponents."""
-        every = (*self.plan.exponents, *self.plan.steep)
+        every = (*self.plan.exponents, *self.plan.steep, *(-v for v in self.plan.steep))
         return {t: self.log_mass(t) for t in every}
 
     def _wrapped(self, steps: int) -> float:

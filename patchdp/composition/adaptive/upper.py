@@ -88,13 +88,15 @@ def majorant(tilted: Array, losses: Array, least: float) -> tuple[Array, float]:
     half = np.exp(0.5 * losses)
     u = np.square(half)
     heights = half * tilted
-    slopes = np.diff(heights) / np.diff(u)
+    # Differences of powers of e lose digits where the points are close.
+    widths = u[:-1] * np.expm1(np.diff(losses))
+    slopes = np.diff(heights) / widths
     constant = max(least, float(heights[0] / u[0]))
     running = np.maximum.accumulate(np.concatenate([[constant], slopes]))
     dots = np.append(np.diff(running), 0.0)
     # Sums of positive terms: what rounding leaves below is a relative error, and made up for.
-    error = 2 * _UNIT * len(u)
-    reached = constant * u[0] + np.append(0.0, np.cumsum(running[1:] * np.diff(u)))
+    error = 8 * _UNIT * len(u)
+    reached = constant * u[0] + np.append(0.0, np.cumsum(running[1:] * widths))
     short = max(float(np.max((heights - reached * (1 + error)) / u)), 0.0)
     return dots * half * (1 + 4 * error), (constant + short) * (1 + 4 * error)
 
@@ -169,17 +171,23 @@ def _log_moment(state: State, exponent: float, lattice: Lattice) -> float:
     return float(special.logsumexp(logs))
 
 
+def _envelope(phase: Phase, state: State, steps: int) -> list[tuple[float, float, float]]:
+    """Exponents `v` with logs of `x, y`: half-tilted gains, some steps later, are at most
+    `x e^{v s}` and `y e^{-v s}` at every loss."""
+    h, y, found = phase.plan.lattice.interval, np.abs(phase.tents.knots), []
+    with np.errstate(divide="ignore"):
+        gain = np.log(phase.top_gain)
+    for v in phase.plan.steep:
+        height = float(np.max(gain + v * y)) + 4 * v * h + _log_moment(state, v, phase.plan.lattice)
+        found.append((v, height + steps * phase.masses[v], height + steps * phase.masses[-v]))
+    return found
+
+
 def _edge(phase: Phase, state: State, steps: int) -> float:
     """Bound of a gain of any triangle, `steps` of the base later, left of the lattice."""
-    plan, lattice = phase.plan, phase.plan.lattice
-    h, end, best = lattice.interval, lattice.interval * lattice.size, math.inf
-    y = np.abs(phase.tents.knots)
-    for u in plan.steep:
-        with np.errstate(divide="ignore"):
-            height = float(np.max(np.log(phase.top_gain) + u * y)) + 4 * u * h
-        mass = _log_moment(state, u, lattice)
-        best = min(best, height + mass + steps * phase.masses[u] - (u - 0.5) * end)
-    return math.exp(min(best, 0.0))
+    end = phase.plan.lattice.interval * phase.plan.lattice.size
+    logs = [left - (v - 0.5) * end for v, left, _ in _envelope(phase, state, steps)]
+    return math.exp(min(0.0, *logs))
 
 
 def _escaped(phase: Phase, state: State, steps: int) -> float:
@@ -247,20 +255,22 @@ def _between(phase: Phase, state: State, kernel: Kernel) -> tuple[list[Array], f
     return result, left
 
 
-def _cap(losses: Array) -> Array:
-    """Right of 0 no triangle gains more than `e^{-s}`: so much is missing to 1."""
+def _cap(losses: Array, phase: Phase, state: State, steps: int) -> Array:
+    """Half-tilted, what any triangle gains at most right of 0: so much is missing to 1, too."""
+    logs = [right - v * losses for v, _, right in _envelope(phase, state, steps)]
     cap = (np.exp(-losses) + 1e-12) * np.exp(0.5 * losses)
-    return np.where(losses > 0, cap, np.inf)
+    return np.where(losses > 0, np.minimum(cap, np.exp(np.min(logs, axis=0))), np.inf)
 
 
-def _right(lattice: Lattice) -> Array:
+def _right(phase: Phase, state: State, steps: int) -> Array:
     """A dot that covers every gain right of the lattice."""
+    lattice = phase.plan.lattice
     n, h = lattice.size, lattice.interval
     back = min(math.ceil(1 / h), n)
-    end = h * n
+    end = lattice.losses[-1:]
+    gain = float(_cap(end, phase, state, steps)[0]) * math.exp(-0.5 * h * n)
     dots = np.zeros(2 * n + 1)
-    height = (math.exp(-end) + 1e-12) / -math.expm1(-back * h)
-    dots[2 * n - back] = height * math.exp(0.5 * (end - back * h))
+    dots[2 * n - back] = gain / -math.expm1(-back * h) * math.exp(0.5 * h * (n - back))
     return dots
 
 
@@ -285,7 +295,7 @@ def advance(
     kernel = phase.kernel(k)
     corrections, cost = _Corrections(phase), 0.0
     visible = n + 1 if k == 1 else 2 * n + 1
-    right = _right(lattice) if k > 1 else np.zeros(2 * n + 1)
+    none = np.zeros(2 * n + 1)
     # After one step only the values at the lattice's points matter.
     between, outside = _between(phase, state, kernel) if k > 1 else ([np.zeros(2 * n + 1)], 0.0)
     constant = phase.given_away + outside
@@ -294,15 +304,14 @@ def advance(
         excess, cost = cover.excess(view)
         edge = _edge(phase, state, 0)
         probed = lattice.losses[view.probes]
-        more, least = majorant(np.minimum(excess, _cap(probed)), probed, edge)
-        dots = right + lattice.scatter(more, view.probes)
+        more, least = majorant(np.minimum(excess, _cap(probed, phase, state, 0)), probed, edge)
+        dots = lattice.scatter(more, view.probes) + (_right(phase, state, 0) if k > 1 else none)
         corrections.add(k, dots, least + constant, _behind(behind, k - 1))
     tilted = float(np.sum(state.dots * s.decay))
     ends = (*kernel.splits[1:], k)
     fine = (lattice.losses[:, None] + h / PARTS * np.arange(PARTS)).ravel()[
         : PARTS * (visible - 1) + 1
     ]
-    cap = _cap(fine)
     for i, (j, stop) in enumerate(zip(kernel.splits, ends, strict=True)):
         gain = np.zeros((2 * n + 1, PARTS))
         for spectra, error in zip(kernel.gains[i], kernel.errors[i], strict=True):
@@ -310,9 +319,9 @@ def advance(
                 found = s.gather(spectrum * state.spread) + error * tilted
                 gain[:, part] = np.maximum(gain[:, part], found / s.decay)
         gain += between[i][:, None]
-        seen = np.minimum(gain.ravel()[: len(fine)], cap)
+        seen = np.minimum(gain.ravel()[: len(fine)], _cap(fine, phase, state, j))
         more, least = majorant(seen, fine, _edge(phase, state, j))
-        dots = right.copy()
+        dots = _right(phase, state, j) if k > 1 else none.copy()
         dots[:visible] += _gathered(more, lattice)
         corrections.add(stop - j, dots, least + constant, _behind(behind, k - 1 - j))
     more, lost = corrections.dots()
