@@ -207,6 +207,8 @@ class Guarantee(ABC):
             )
         allowed = _checks.positive("tolerance", 1e-2 if tolerance is None else tolerance)
         composed = self.epsilon(delta)
+        if composed == 0:
+            return Bounds(0.0, 0.0)
         effort = min(max(math.sqrt(1e-2 / allowed), 0.5), 2.0)
         try:
             found = optimal_bounds(steps, delta, effort=effort, progress=progress)
