@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 import patchdp as pdp
-from patchdp.annotated import box_probabilities, epsilons_at
+from patchdp.objects import box_probabilities, epsilons_at
 
 BOXES = 1_000_000
 BUDGET = 5.0

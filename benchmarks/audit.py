@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 import patchdp as pdp
-from patchdp.report.audit import audit
+from patchdp.audit import audit
 
 CONFIDENCE = 0.999
 

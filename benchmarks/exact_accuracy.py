@@ -46,14 +46,7 @@ import mpmath
 import numpy as np
 from scipy import optimize, special
 
-from patchdp.composition import exact
-from patchdp.composition.exact import (
-    ExactEngineError,
-    epsilon_estimate,
-    log_delta_estimate,
-    log_delta_lower,
-    log_delta_upper,
-)
+from patchdp.composition import prove
 from patchdp.step import MixturePair, StepProfile, fixed_size_pair, poisson_pair
 
 DIGITS = 50
@@ -628,15 +621,17 @@ def check(
     try:
         with _at_most(cap):
             # rounded: a later engine, a little more accurate, asks the same question
-            epsilon = float(f"{float(epsilon_estimate(setting.phases, setting.log_delta)):.6g}")
-            upper = float(log_delta_upper(setting.phases, epsilon))
-            lower = float(log_delta_lower(setting.phases, epsilon, "symmetric"))
-            estimate = float(log_delta_estimate(setting.phases, epsilon))
-    except (ExactEngineError, _OutOfTime) as error:
+            estimate = prove.estimate_epsilon(setting.phases, setting.log_delta)
+            epsilon = float(f"{estimate:.6g}")
+            lower, upper, prover = prove.bracket_log_delta(setting.phases, epsilon)
+            (value,) = prove.estimate_log_delta(setting.phases, np.array([epsilon]))
+    except (ValueError, _OutOfTime) as error:
         reason = str(error) or f"no answer in {cap} s"
         return record | {"reason": reason, "seconds": time.process_time() - started}
     record["seconds"] = time.process_time() - started
+    estimate = float(value)
     record |= {"epsilon": epsilon, "lower": lower, "upper": upper, "estimate": estimate}
+    record["prover"] = prover
     if epsilon and not LEAST <= epsilon <= MOST:
         return record | {"status": "outside"}
     started = time.process_time()
@@ -707,7 +702,7 @@ def _moments_of_loss(pair: MixturePair) -> tuple[float, float]:
 def code_version() -> str:
     """A digest of the code under test."""
     digest = hashlib.sha256()
-    for module in sorted((Path(exact.__file__).parents[1]).rglob("*.py")):
+    for module in sorted((Path(prove.__file__).parents[1]).rglob("*.py")):
         if module.parent.name in ("composition", "step"):
             digest.update(module.read_bytes())
     return digest.hexdigest()[:12]

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 import patchdp as pdp
-from patchdp.composition import certify, exact
+from patchdp.composition import prove
 from patchdp.guarantee import check_delta
 from patchdp.report.rounding import at_most
 
@@ -171,23 +171,15 @@ def trainings(name: str) -> dict[str, pdp.TrainingPlan]:
 
 def exact_epsilon(found: pdp.TrainingPlan, delta: float | Fraction) -> float:
     """The exact engine's value."""
-    return float(exact.epsilon_estimate(found.phases, np.array(check_delta(delta))))
+    return prove.estimate_epsilon(found.phases, check_delta(delta))
 
 
 def bound(found: pdp.TrainingPlan, delta: float | Fraction, truth: float) -> tuple[float, str]:
     """A certified epsilon, and what certified it: the default engine where it can."""
     if truth == 0 and found.delta(0.0) <= float(delta) * (1 - 1e-15):
         return 0.0, "delta at 0"
-    try:
-        # What `found.epsilon(delta)` does; the exact value, at hand here, tells it where to look.
-        certificate = certify.epsilon_upper(
-            found.phases, log_delta=check_delta(delta), tolerance=0.8 * TOLERANCE, reference=truth
-        )
-        if excess(certificate.value, truth) <= TOLERANCE:
-            return certificate.value, certificate.engine
-    except ValueError:  # no grid is fine enough
-        pass
-    return found.epsilon(delta, method="exact"), "error bar"
+    certificate = found.certificate(delta, tolerance=0.8 * TOLERANCE)
+    return certificate.upper, certificate.prover
 
 
 def excess(value: float, truth: float) -> float:
@@ -228,7 +220,7 @@ def _profile(task: Task) -> list[Row]:
         if truth >= EPSILONS[0]:  # else the profile passes this delta left of the picture
             rows.append({"given": "delta", **beside(found, delta, truth)})
     for epsilon in EPSILONS.tolist():
-        log_delta = float(exact.log_delta_estimate(found.phases, epsilon))
+        log_delta = float(prove.estimate_log_delta(found.phases, np.array([epsilon]))[0])
         if log_delta < math.log(deltas[-1]):
             break
         rows.append({"given": "epsilon", **delta_point(found, epsilon, log_delta)})
@@ -237,12 +229,7 @@ def _profile(task: Task) -> list[Row]:
 
 def delta_point(found: pdp.TrainingPlan, epsilon: float, log_delta: float) -> Row:
     """A certified delta beside the exact engine's."""
-    at, engine = np.array([epsilon]), "masses"
-    (log_bound,) = certify.log_delta_upper(
-        found.phases, epsilon=at, tolerance=0.8 * TOLERANCE, reference=np.array([log_delta])
-    )
-    if math.expm1(log_bound - log_delta) > TOLERANCE:
-        (log_bound,), engine = exact.log_delta_upper(found.phases, at), "error bar"
+    _, log_bound, engine = prove.bracket_log_delta(found.phases, epsilon, 0.8 * TOLERANCE)
     value = min(math.exp(log_bound) * (1 + 1e-14), 1.0)
     truth = math.exp(log_delta)
     gap = excess(value, truth)

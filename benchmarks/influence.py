@@ -36,7 +36,7 @@ from dp_accounting.pld import PLDAccountant
 
 import patchdp as pdp
 from benchmarks._published import INFLUENCE
-from patchdp.composition import exact
+from patchdp.composition import prove
 
 DELTA = 1e-5
 # Noise standard deviations 1 to 5 at clipping norm 2.
@@ -188,7 +188,7 @@ def _dp_accounting(plan: pdp.TrainingPlan, target: float) -> float:
 
 
 def _exact(phases: Any) -> float:
-    return float(exact.epsilon_estimate(phases, math.log(DELTA)))
+    return prove.estimate_epsilon(phases, math.log(DELTA))
 
 
 def flat(plan: pdp.TrainingPlan) -> dict[str, Any]:
@@ -200,9 +200,9 @@ def flat(plan: pdp.TrainingPlan) -> dict[str, Any]:
             solved = plan.replace(steps=steps, noise_multiplier=math.sqrt(steps) / 6)
             phases = solved.phases
             log_delta = np.array(math.log(DELTA))
-            exact.epsilon_estimate(phases, log_delta)
+            prove.estimate_epsilon(phases, log_delta)
             times = [
-                _clock(lambda f=phases, d=log_delta: exact.epsilon_estimate(f, d))[0]
+                _clock(lambda f=phases, d=log_delta: prove.estimate_epsilon(f, d))[0]
                 for _ in range(15)
             ]
             seconds = result[f"1e{exponent}"] = statistics.median(times)

@@ -27,8 +27,7 @@ from benchmarks._published import A2D2, CITYSCAPES
 from patchdp.composition.adaptive.bounds import OptimalBounds, optimal_bounds, optimal_profile
 from patchdp.composition.adaptive.planning import WorkExceeded
 from patchdp.composition.adaptive.steps import OptimalStep
-from patchdp.composition.certify import epsilon_upper
-from patchdp.composition.exact import ExactEngineError, epsilon_lower
+from patchdp.composition.prove import attained_epsilon, prove_epsilon
 
 
 def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -40,11 +39,8 @@ def _row(name: str, steps: Any, delta: float | Fraction, effort: float = 1.0) ->
     """One row: composed, optimal and attained epsilon, as the library reports them."""
     log_delta = math.log(float(delta))
     phases = [(step.symmetric, count) for step, count in steps]
-    composed = epsilon_upper(phases, log_delta=log_delta, tolerance=1e-3).value
-    try:
-        fixed = float(epsilon_lower(phases, np.array(log_delta)))
-    except ExactEngineError:
-        fixed = 0.0
+    composed = prove_epsilon(phases, log_delta, tolerance=1e-3).upper
+    fixed = attained_epsilon(phases, log_delta) or 0.0
     found: OptimalBounds | None
     try:
         found, seconds = _clock(lambda: optimal_bounds(steps, delta, effort=effort))

@@ -57,13 +57,13 @@ def _phases(mechanism: str, noise: float, steps: int) -> list[tuple[Any, int]]:
 
 def exact_epsilon(mechanism: str, noise: float, steps: int) -> float:
     """By the exact engine: the larger of the two directions."""
-    from patchdp.composition import exact
+    from patchdp.composition import prove
 
-    phases, log_delta = _phases(mechanism, noise, steps), math.log(DELTA)
-    return max(
-        float(exact.epsilon_estimate(phases, log_delta, side=side))
-        for side in ("forward", "backward")
+    found = prove.attained_epsilon(
+        _phases(mechanism, noise, steps), math.log(DELTA), tolerance=1e-6
     )
+    assert found is not None
+    return found
 
 
 def _patchdp_exact(mechanism: str, steps: int) -> Callable[[float], float]:
@@ -71,11 +71,11 @@ def _patchdp_exact(mechanism: str, steps: int) -> Callable[[float], float]:
 
 
 def _patchdp_pld(mechanism: str, steps: int) -> Callable[[float], float]:
-    from patchdp.composition import certify
+    from patchdp.composition import prove
 
     # Certified, of the symmetric profile: for "Poisson" that bounds more than add/remove asks.
     return lambda noise: (
-        certify.epsilon_upper(_phases(mechanism, noise, steps), log_delta=math.log(DELTA)).value
+        prove.prove_epsilon(_phases(mechanism, noise, steps), math.log(DELTA)).upper
     )
 
 
@@ -185,7 +185,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
 
 def growth() -> list[dict[str, Any]]:
     """What ours costs as steps, the reciprocal of the rate and the noise grow."""
-    from patchdp.composition import certify, exact
+    from patchdp.composition import prove
     from patchdp.step import StepProfile, fixed_size_pair
 
     rows = []
@@ -198,8 +198,8 @@ def growth() -> list[dict[str, Any]]:
         phases = [(StepProfile(((1.0, pair),), attainable=True), steps)]
         row: dict[str, Any] = {"rate": rate, "noise": noise, "steps": steps}
         for name, work in (
-            ("exact", lambda f=phases: exact.epsilon_estimate(f, math.log(DELTA))),
-            ("pld", lambda f=phases: certify.epsilon_upper(f, log_delta=math.log(DELTA)).value),
+            ("exact", lambda f=phases: prove.estimate_epsilon(f, math.log(DELTA))),
+            ("pld", lambda f=phases: prove.prove_epsilon(f, math.log(DELTA)).upper),
         ):
             start = time.process_time()
             try:

@@ -14,8 +14,7 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 import patchdp as pdp
-from patchdp.composition import exact
-from patchdp.composition.loss_law import Side
+from patchdp.composition import prove
 from patchdp.step import StepProfile, fixed_size_pair, poisson_pair
 
 REPLACE_ONE = dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -117,9 +116,8 @@ def padding(mode: str) -> Fraction | float:
 
 def both(plan: pdp.TrainingPlan) -> tuple[str, str]:
     """What an execution attains (rounded down) and what is proved (rounded up)."""
-    sides: tuple[Side, ...] = ("forward", "backward")
-    goal = math.log(DELTA)
-    attained = max(float(exact.epsilon_estimate(plan.phases, goal, side=s)) for s in sides)
+    attained = prove.attained_epsilon(plan.phases, math.log(DELTA), tolerance=1e-4)
+    assert attained is not None
     proved = plan.epsilon(DELTA, tolerance=1e-4)
     return f"{math.floor(attained * 1e3) / 1e3:.3f}", f"{math.ceil(proved * 1e3) / 1e3:.3f}"
 

@@ -1,6 +1,6 @@
 """What a plan is solved for: an epsilon, an attacker's advantage, or a true-positive rate.
 
->>> goal_of(epsilon=None, delta=None, advantage=0.1, tpr=None, fpr=None, method="pld").target
+>>> goal_of(epsilon=None, delta=None, advantage=0.1, tpr=None, fpr=None, method="auto").target
 0.1
 """
 
@@ -10,29 +10,54 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from patchdp import _checks
-from patchdp.composition.tradeoff import tradeoff
-from patchdp.guarantee import check_delta
+from patchdp.composition.conversions.tradeoff import tradeoff
+from patchdp.geometry import Crop
+from patchdp.guarantee import Bounds, Method, check_delta
+from patchdp.step import Sampling
 
-if TYPE_CHECKING:
-    from patchdp.guarantee import Method
-    from patchdp.plan import TrainingPlan
-
-__all__ = ["Goal", "goal_of"]
+__all__ = ["Goal", "Plan", "goal_of"]
 
 Array = npt.NDArray[np.float64]
 
 # How far below the target a certified answer may stay, by method.
-_SLACK: dict[str, float] = {"pld": 1e-3, "exact": 1e-3, "rdp": 2e-3, "optimal": 5e-3}
+_SLACK: dict[str, float] = {"rdp": 2e-3, "optimal": 5e-3}
 
 
 # What the grid of the default engine usually costs, and a little more.
 _HEADROOM = 3e-4
+
+
+Self = TypeVar("Self", bound="Plan")
+
+
+class Plan(Protocol):
+    """What a search changes in a plan, and asks of it; `patchdp.TrainingPlan` is one."""
+
+    @property
+    def noise_multiplier(self) -> float: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def crop(self) -> Crop: ...
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
+    def noiseless(self) -> bool: ...
+    def replace(self: Self, **changes: object) -> Self: ...
+    def estimated_epsilon(self, log_delta: float) -> float: ...
+    def estimated_log_delta(self, epsilon: Array) -> Array: ...
+    def epsilon(self, delta: float | Fraction, *, method: Method) -> float: ...
+    def epsilon_bounds(
+        self, delta: float | Fraction, *, method: Method, tolerance: float | None
+    ) -> Bounds: ...
+    def advantage(self) -> float: ...
+    def tradeoff(self, alpha: float) -> float: ...
 
 
 class Goal(ABC):
@@ -47,14 +72,14 @@ class Goal(ABC):
     """Whether `certified` takes so long that `rough` should steer the search first."""
 
     @abstractmethod
-    def estimate(self, plan: TrainingPlan) -> float:
+    def estimate(self, plan: Plan) -> float:
         """The risk by the exact engine, to steer searches by."""
 
     @abstractmethod
-    def certified(self, plan: TrainingPlan) -> float:
+    def certified(self, plan: Plan) -> float:
         """An upper bound on the risk, proved."""
 
-    def rough(self, plan: TrainingPlan) -> float:
+    def rough(self, plan: Plan) -> float:
         """About what `certified` would return, in less time."""
         return self.certified(plan)
 
@@ -72,23 +97,23 @@ class _Epsilon(Goal):
 
     @property
     def slack(self) -> float:  # type: ignore[override]
-        return _SLACK[self.method]
+        return _SLACK.get(self.method, 1e-3)
 
     @property
     def headroom(self) -> float:  # type: ignore[override]
-        return _HEADROOM if self.method == "pld" else 0.0
+        return _HEADROOM if self.method in ("auto", "composed", "pld") else 0.0
 
     @property
     def costly(self) -> bool:  # type: ignore[override]
         return self.method == "optimal"
 
-    def estimate(self, plan: TrainingPlan) -> float:
+    def estimate(self, plan: Plan) -> float:
         return plan.estimated_epsilon(check_delta(self.delta))
 
-    def certified(self, plan: TrainingPlan) -> float:
+    def certified(self, plan: Plan) -> float:
         return plan.epsilon(self.delta, method=self.method)
 
-    def rough(self, plan: TrainingPlan) -> float:
+    def rough(self, plan: Plan) -> float:
         if self.method != "optimal":
             return self.certified(plan)
         # Coarse bounds lie about as far to either side of the fine one.
@@ -96,7 +121,7 @@ class _Epsilon(Goal):
         return upper if lower is None else math.sqrt(lower * upper)
 
 
-def _estimated_deltas(plan: TrainingPlan, epsilon: Array) -> Array:
+def _estimated_deltas(plan: Plan, epsilon: Array) -> Array:
     return np.minimum(np.exp(plan.estimated_log_delta(epsilon)), 1.0)
 
 
@@ -105,10 +130,10 @@ class _Advantage(Goal):
     target: float
     name = "advantage"
 
-    def estimate(self, plan: TrainingPlan) -> float:
+    def estimate(self, plan: Plan) -> float:
         return float(_estimated_deltas(plan, np.zeros(1))[0])
 
-    def certified(self, plan: TrainingPlan) -> float:
+    def certified(self, plan: Plan) -> float:
         return plan.advantage()
 
 
@@ -120,11 +145,11 @@ class _TruePositiveRate(Goal):
     fpr: float
     name = "true-positive rate"
 
-    def estimate(self, plan: TrainingPlan) -> float:
+    def estimate(self, plan: Plan) -> float:
         missed = tradeoff(lambda epsilon: _estimated_deltas(plan, epsilon), self.fpr)
         return float(1 - missed) - self.fpr
 
-    def certified(self, plan: TrainingPlan) -> float:
+    def certified(self, plan: Plan) -> float:
         # Differences of rates near 1 lose their last digits: round up.
         return (1 - plan.tradeoff(self.fpr)) - self.fpr + 4e-16
 
@@ -160,13 +185,16 @@ def goal_of(
         )
     if epsilon is not None and delta is not None:
         check_delta(delta)
-        return _Epsilon(_checks.positive("epsilon", epsilon), delta, method)
-    if method != "pld":
-        raise ValueError(f"attack risks are certified by method 'pld', got method {method!r}")
+        exact_delta = _checks.chance("delta", delta, open_ends=True)
+        return _Epsilon(_checks.positive("epsilon", epsilon), exact_delta, method)
+    if method not in ("auto", "composed"):
+        raise ValueError(f"attack risks are certified by method 'auto', got method {method!r}")
     if advantage is not None:
-        return _Advantage(float(_checks.probability("advantage", advantage, open_ends=True)))
-    hit = float(_checks.probability("tpr", tpr, open_ends=True))
-    false = float(_checks.probability("fpr", fpr, open_ends=True))
+        most = _checks.chance("advantage", advantage, open_ends=True)
+        return _Advantage(_checks.positive("advantage", most))
+    # Rates that are no floats are rounded to where the target is harder to meet.
+    hit = _checks.round_down(_checks.probability("tpr", tpr, open_ends=True))
+    false = _checks.round_up(_checks.probability("fpr", fpr, open_ends=True))
     if hit <= false:
         raise ValueError(
             f"tpr must be above fpr {false!r}, which guessing reaches without any data; got {hit!r}"

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 from patchdp import _checks
-from patchdp.composition import certify, exact, pld, rdp, tradeoff
-from patchdp.composition.adaptive.bounds import optimal_bounds
-from patchdp.composition.adaptive.planning import WorkExceeded
+from patchdp.composition import extremes, given, prove
 from patchdp.composition.adaptive.steps import OptimalStep
-from patchdp.composition.group import group_epsilon, group_log_delta
-from patchdp.composition.masses import loss_masses
-from patchdp.composition.tilted import GridTooLarge
-from patchdp.step.profile import StepProfile
+from patchdp.composition.certificate import Certificate, Refused
+from patchdp.composition.conversions import renyi, tradeoff
+from patchdp.composition.given import Step, by_pairs
+
+if TYPE_CHECKING:
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 __all__ = ["Bounds", "Guarantee", "Method", "Profile"]
 
 Array = npt.NDArray[np.float64]
-Method: TypeAlias = Literal["pld", "exact", "rdp", "optimal"]
-METHODS: tuple[Method, ...] = ("pld", "exact", "rdp", "optimal")
-# Logarithm of the smallest positive float.
-_LEAST_LOG = -745.0
+Method: TypeAlias = Literal["auto", "composed", "pld", "exact", "rdp", "optimal"]
+METHODS: tuple[Method, ...] = ("auto", "composed", "pld", "exact", "rdp", "optimal")
+# Epsilons that are told from 0 and from infinity.
+_LEAST_EPSILON, _MOST_EPSILON = 1e-100, 1e100
 Progress: TypeAlias = Callable[[float], None]
 
 
@@ -53,39 +51,22 @@ class Profile(NamedTuple):
     delta: Array
 
 
+def several(value: object) -> bool:
+    """Whether an answer to `value` is an array; a number of any type has a float."""
+    axes = getattr(value, "ndim", None)
+    if isinstance(axes, int):
+        return axes > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def check_delta(delta: object) -> float:
     """The natural logarithm of a delta strictly between 0 and 1, rounded towards 0 delta."""
-    exact_delta = _checks.probability("delta", delta, open_ends=True)
-    number = float(exact_delta)
-    if number < 1e-300 or number == 1.0:
-        raise ValueError(f"delta must lie between 1e-300 and 1, got {delta!r}")
+    number = float(_checks.probability("delta", delta, open_ends=True))
+    number = min(number, math.nextafter(1.0, 0.0))
+    if number < 1e-300:
+        raise ValueError(f"delta must lie between 1e-300 and 1, got {_checks.shown(delta)}")
     log_delta = math.log(number)
     return log_delta - 4e-16 * max(abs(log_delta), 1.0)
-
-
-Phases: TypeAlias = tuple[tuple[StepProfile, int], ...]
-
-
-def _estimated_log_delta(phases: Phases, epsilon: Array) -> Array:
-    try:
-        return np.asarray(exact.log_delta_estimate(phases, epsilon))
-    except exact.ExactEngineError:
-        return certify.log_delta_upper(phases, epsilon=epsilon, tolerance=1e-2)
-
-
-def _certified(phases: Phases, log_delta: float, method: Method, tolerance: float) -> float:
-    if method == "exact":
-        return float(exact.epsilon_upper(phases, np.array(log_delta)))
-    return certify.epsilon_upper(phases, log_delta=log_delta, tolerance=tolerance).value
-
-
-def _certified_log_delta(phases: Phases, epsilon: Array) -> Array:
-    logs = rdp.log_delta(phases, epsilon)
-    # What is below every float anyway need not be composed.
-    near = logs > _LEAST_LOG
-    if np.any(near):
-        logs[near] = np.minimum(logs[near], certify.log_delta_upper(phases, epsilon=epsilon[near]))
-    return logs
 
 
 class Guarantee(ABC):
@@ -93,7 +74,7 @@ class Guarantee(ABC):
 
     @property
     @abstractmethod
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[Step, int], ...]:
         """Steps and how often each is applied; empty where no crop ever shows the patch."""
 
     @property
@@ -121,7 +102,7 @@ class Guarantee(ABC):
         self,
         delta: float | Fraction,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> float: ...
@@ -130,7 +111,7 @@ class Guarantee(ABC):
         self,
         delta: Array,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> Array: ...
@@ -138,19 +119,21 @@ class Guarantee(ABC):
         self,
         delta: float | Fraction | Array,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> float | Array:
-        """A certified epsilon at `delta`.
+        """A certified epsilon at `delta`: the upper bound of `certificate`.
 
         Args:
           delta: In (0, 1); a number, or an array for one epsilon each.
-          method: `"pld"` composes masses (dp-accounting's engine where its rounding allows);
-            `"exact"` inverts the transform with an error bar; `"rdp"` goes by the Rényi curve;
-            `"optimal"` composes against the best adaptive adversary: smaller, and takes seconds.
-          tolerance: Largest excess, relative to the exact value (`"pld"`, 1e-3 if left out) or
-            aimed at relative to the attained lower bound (`"optimal"`, 1e-2 if left out).
+          method: `"auto"` lets whoever proves it soonest answer, `"composed"` the same but never
+            optimal composition; `"exact"` inverts the transform with an error bar, `"pld"` is
+            dp-accounting's engine with its rounding added, `"rdp"` goes by the Rényi curve: the
+            first two of these refuse where they have no sharp answer; `"optimal"` composes against
+            the best adaptive adversary: smaller, and takes seconds.
+          tolerance: Largest excess, relative to the exact value (1e-3 if left out) or, for
+            `"optimal"`, aimed at relative to the attained lower bound (1e-2 if left out).
           progress: Called with the finished fraction by `"optimal"`.
 
         Returns:
@@ -158,123 +141,204 @@ class Guarantee(ABC):
           suffices, infinity where there is no noise.
 
         Raises:
-          ValueError: `delta` is not in (0, 1), the method is unknown, or no certified number
-            within the tolerance can be had (the message names the exact value).
+          ValueError: `delta` is not in (0, 1), the method is unknown, or it declines (the message
+            names the value that `"auto"` proves).
         """
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-        if isinstance(delta, np.ndarray):
+        if several(delta):
+            deltas = _checks.floats("delta", delta, "numbers strictly between 0 and 1")
             values = [
-                self.epsilon(float(d), method=method, tolerance=tolerance) for d in delta.flat
+                self.epsilon(d, method=method, tolerance=tolerance) for d in deltas.ravel().tolist()
             ]
-            return np.array(values, dtype=np.float64).reshape(delta.shape)
-        log_delta = check_delta(delta)
-        if not self.phases:
-            return math.inf if self.noiseless else 0.0
-        if method == "rdp":
-            return rdp.epsilon(self.phases, math.exp(log_delta))
-        if method == "optimal":
-            return self._optimal(delta, tolerance, progress).upper
-        allowed = _checks.positive("tolerance", 1e-3 if tolerance is None else tolerance)
-        return self._composed(log_delta, method, allowed)
+            return np.array(values, dtype=np.float64).reshape(deltas.shape)
+        one = _checks.chance("delta", delta, open_ends=True)
+        return self._proved(one, method, tolerance, progress)[1].upper
 
-    def _composed(self, log_delta: float, method: Method, tolerance: float) -> float:
-        """By masses or inversion; for several images per person, group privacy holds as well."""
-        joint = _certified(self.phases, log_delta, method, tolerance)
-        one, images = self.one_image
-        if images == 1:
-            return joint
-        try:
-            return group_epsilon(
-                lambda each: _certified(one.phases, each, method, tolerance),
-                lambda each: certify.quick_estimate(one.phases, each),
-                images=images,
-                log_delta=log_delta,
-                below=joint,
+    def certificate(
+        self,
+        delta: float | Fraction,
+        *,
+        method: Method = "auto",
+        tolerance: float | None = None,
+        progress: Progress | None = None,
+    ) -> Certificate:
+        """The whole answer at `delta`: both bounds, what proved the upper one, whether it is tight.
+
+        No analysis of the same training can go below `lower`, which a known execution attains; the
+        gap is what a better analysis could still gain. With `"optimal"` that execution may be
+        adaptive: its gradients may depend on the past.
+
+        Args:
+          delta, method, tolerance, progress: As in `epsilon`.
+        """
+        delta = _checks.chance("delta", delta, open_ends=True)
+        lower, found = self._proved(delta, method, tolerance, progress)
+        note = "" if found.tight else "a quick bound: the sharp one is past the budget of work"
+        if note and method == "optimal":
+            note = "wider than the tolerance above what optimal composition attains"
+            if found.prover != "optimal":
+                note = "optimal composition is past its budget or no better: the composed bound"
+        if note and not by_pairs(self.phases):
+            note = "how far above the exact value it lies is not proved"
+        if not self.attainable:
+            why = "the analysed pair is no real execution, so no lower bound is known"
+            note = f"{note}; {why}" if note else why
+            return Certificate(None, found.upper, float(delta), found.prover, found.tight, note)
+        if not self.phases:
+            attained: float | None = found.upper
+        else:
+            precise = min(self._tolerance(tolerance, 1e-3), 1e-3)
+            attained = prove.attained_epsilon(
+                self.phases, check_delta(delta), precise, near=found.upper
             )
-        except (exact.ExactEngineError, GridTooLarge):
-            return joint  # which holds whatever the other bound would say
+            if attained is None and lower is None:
+                mixed = len(self.phases) > 1 and not by_pairs(self.phases)
+                why = "the lower bound is past the budget of work"
+                why = "no lower bound is known beside other phases" if mixed else why
+                note = f"{note}; {why}" if note and method == "optimal" else why
+        known = [value for value in (lower, attained) if value is not None]
+        return Certificate(
+            min(max(known), found.upper) if known else None,
+            found.upper,
+            float(delta),
+            found.prover,
+            found.tight,
+            note,
+        )
+
+    @staticmethod
+    def _tolerance(tolerance: float | None, usual: float) -> float:
+        return _checks.positive("tolerance", usual if tolerance is None else tolerance)
+
+    def _proved(
+        self,
+        delta: float | Fraction,
+        method: Method,
+        tolerance: float | None,
+        progress: Progress | None,
+    ) -> tuple[float | None, prove.Proof]:
+        """What an adaptive execution attains, where that was asked for, and the upper bound."""
+        method = _checks.choice("method", method, METHODS)
+        log_delta = check_delta(delta)
+        if tolerance is not None:
+            tolerance = _checks.positive("tolerance", tolerance)
+        if not self.phases:
+            value = math.inf if self.noiseless else 0.0
+            return None, prove.Proof(value, value, "closed form", True)
+        if tolerance is not None and not by_pairs(self.phases):
+            raise ValueError(
+                f"tolerance is not offered with RandomAllocation, got {tolerance!r}: how far its "
+                "epsilons lie above the exact value is not proved"
+            )
+        allowed = self._tolerance(tolerance, 1e-3)
+        if method in ("rdp", "pld", "optimal"):
+            run = prove.only_pairs(method, self.phases, log_delta)
+            if method == "rdp":
+                value = renyi.epsilon(run, math.exp(log_delta))
+                return None, prove.Proof(0.0, value, "rdp", False)
+            if method == "optimal" and not extremes.is_loud(run):
+                return self._optimal(delta, tolerance, progress)
+            if method == "pld" and not extremes.is_loud(run):
+                # The engine itself is slow to import.
+                from patchdp.composition.grid import google
+
+                return None, google.epsilon(run, log_delta, allowed)
+        certify = {"exact": prove.exact_epsilon}.get(
+            method, lambda run, each: prove.prove_epsilon(run, each, allowed)
+        )
+        one, images = self.one_image
+        joint = certify(self.phases, log_delta)
+        return None, prove.person_epsilon(joint, one.phases, images, log_delta, certify)
 
     def _optimal(
         self, delta: float | Fraction, tolerance: float | None, progress: Progress | None
-    ) -> Bounds:
+    ) -> tuple[float | None, prove.Proof]:
         """Optimal composition; never above the composed bound, which holds as well."""
         steps = self.optimal_steps
         if steps is None:
-            raise ValueError(
+            raise Refused(
                 "method optimal is proved for one image per person and views clipped together; "
-                "use method pld"
+                f"method 'auto' proves epsilon {self.epsilon(delta):.6g}"
             )
-        allowed = _checks.positive("tolerance", 1e-2 if tolerance is None else tolerance)
-        composed = self.epsilon(delta)
-        if composed == 0:
-            return Bounds(0.0, 0.0)
+        from patchdp.composition.adaptive.bounds import optimal_bounds
+        from patchdp.composition.adaptive.planning import WorkExceeded
+
+        allowed = self._tolerance(tolerance, 1e-2)
+        composed = self._proved(delta, "composed", None, None)[1]
+        if composed.upper == 0:
+            return None, composed
         effort = min(max(math.sqrt(1e-2 / allowed), 0.5), 2.0)
         try:
             found = optimal_bounds(steps, delta, effort=effort, progress=progress)
         except WorkExceeded:
-            return Bounds(None, composed)
-        return Bounds(found.lower, min(found.upper, composed))
+            # It holds, but how far above the value of optimal composition it lies is not known.
+            return None, composed._replace(lower=0.0, tight=False)
+        lower = min(found.lower, composed.upper)
+        upper, prover = min((found.upper, "optimal"), (composed.upper, composed.prover))
+        return lower, prove.Proof(lower, upper, prover, upper <= lower * (1 + allowed))
 
     def estimated_epsilon(self, log_delta: float) -> float:
-        """Epsilon by the exact engine's estimate, which certifies nothing: to steer searches by."""
+        """About the exact epsilon, which certifies nothing: to steer searches by."""
         if not self.phases:
             return math.inf if self.noiseless else 0.0
-        joint = certify.quick_estimate(self.phases, log_delta)
+        joint = prove.estimate_epsilon(self.phases, log_delta)
         one, images = self.one_image
-        if images == 1:
-            return joint
-        curve = functools.partial(certify.quick_estimate, one.phases)
-        return group_epsilon(curve, curve, images=images, log_delta=log_delta, below=joint)
+        estimated = prove.Proof(0.0, joint, "exact", True)
+        return prove.person_epsilon(
+            estimated, one.phases, images, log_delta, prove.estimated_proof
+        ).upper
 
     def estimated_log_delta(self, epsilon: Array) -> Array:
-        """Logs of deltas by the exact engine's estimate, which certifies nothing."""
+        """Logs of deltas, about, which certify nothing."""
         if not self.phases:
             return np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
-        joint = _estimated_log_delta(self.phases, epsilon)
+        joint = prove.estimate_log_delta(self.phases, epsilon)
         one, images = self.one_image
-        if images == 1:
-            return joint
-        curve = functools.partial(_estimated_log_delta, one.phases)
-        return np.minimum(joint, group_log_delta(curve, epsilon, images))
+        return prove.person_log_delta(joint, one.phases, images, epsilon, prove.estimate_log_delta)
 
     @overload
-    def delta(self, epsilon: float, *, method: Method = "pld") -> float: ...
+    def delta(self, epsilon: float, *, method: Method = "auto") -> float: ...
     @overload
-    def delta(self, epsilon: Array, *, method: Method = "pld") -> Array: ...
-    def delta(self, epsilon: float | Array, *, method: Method = "pld") -> float | Array:
+    def delta(self, epsilon: Array, *, method: Method = "auto") -> Array: ...
+    def delta(self, epsilon: float | Array, *, method: Method = "auto") -> float | Array:
         """A certified delta at `epsilon`.
 
         Args:
           epsilon: At least 0; a number, or an array for one delta each.
-          method: As in `epsilon`; `"rdp"` is not offered here.
+          method: `"auto"`, `"composed"` or `"exact"`, as in `epsilon`.
 
         Returns:
           An upper bound in (0, 1]; positive even where it is too small for a float.
         """
-        if method not in ("pld", "exact"):
-            raise ValueError(f"delta offers the methods pld and exact, got {method!r}")
-        scalar = not isinstance(epsilon, np.ndarray)
-        eps = np.asarray(epsilon, dtype=np.float64)
-        if not np.all(np.isfinite(eps)) or not np.all(eps >= 0):
-            raise ValueError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
+        method = _checks.choice("method of delta", method, ("auto", "composed", "exact"))
+        scalar = not several(epsilon)
+        allowed = "a finite number of at least 0"
+        eps = _checks.floats("epsilon", epsilon, allowed, least=0.0)
+        # Delta falls with epsilon: what is far out of any loss's range is rounded down into it.
+        eps = np.where(eps < _LEAST_EPSILON, 0.0, np.minimum(eps, _MOST_EPSILON))
+        values = self._delta(eps, method)
+        return float(values) if scalar else values
+
+    def _delta(self, epsilon: Array, method: Method, least: float = -745.0) -> Array:
         if not self.phases:
-            logs = np.full(eps.shape, 0.0 if self.noiseless else -math.inf)
+            logs = np.full(epsilon.shape, 0.0 if self.noiseless else -math.inf)
         else:
-            curve = exact.log_delta_upper if method == "exact" else _certified_log_delta
-            logs = curve(self.phases, eps)
+
+            def curve(run: prove.AnyRun, at: Array) -> Array:
+                if method == "exact":
+                    return prove.exact_log_delta(run, at)
+                return prove.prove_log_delta(run, at, least=least)
+
             one, images = self.one_image
-            if images > 1:
-                alone = functools.partial(curve, one.phases)
-                logs = np.minimum(logs, group_log_delta(alone, eps, images))
-        values = np.where(np.isneginf(logs), 0.0, np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0))
-        return float(values) if scalar else np.asarray(values)
+            joint = curve(self.phases, epsilon)
+            logs = prove.person_log_delta(joint, one.phases, images, epsilon, curve)
+        positive = np.clip(np.exp(logs) * (1 + 1e-13), 5e-324, 1.0)
+        return np.asarray(np.where(np.isneginf(logs), 0.0, positive))
 
     def epsilon_bounds(
         self,
         delta: float | Fraction,
         *,
-        method: Method = "pld",
+        method: Method = "auto",
         tolerance: float | None = None,
         progress: Progress | None = None,
     ) -> Bounds:
@@ -284,20 +348,8 @@ class Guarantee(ABC):
         could still gain. `lower` is None where the analysed pair is not a real execution. With
         `"optimal"` the execution may be adaptive: its gradients may depend on the past.
         """
-        if method == "optimal" and self.phases:
-            check_delta(delta)
-            adaptive, upper = self._optimal(delta, tolerance, progress)
-        else:
-            adaptive, upper = None, self.epsilon(delta, method=method, tolerance=tolerance)
-        if not self.attainable:
-            return Bounds(None, upper)
-        if not self.phases:
-            return Bounds(upper, upper)
-        try:
-            lower = float(exact.epsilon_lower(self.phases, np.array(check_delta(delta))))
-        except exact.ExactEngineError:
-            return Bounds(adaptive, upper)
-        return Bounds(lower if adaptive is None else max(lower, adaptive), upper)
+        found = self.certificate(delta, method=method, tolerance=tolerance, progress=progress)
+        return Bounds(found.lower, found.upper)
 
     @overload
     def tradeoff(self, alpha: float) -> float: ...
@@ -316,7 +368,7 @@ class Guarantee(ABC):
           A lower bound on the false-negative rate, proved.
         """
         rates = tradeoff.tradeoff(self._deltas, alpha)
-        return rates if isinstance(alpha, np.ndarray) else float(rates)
+        return rates if several(alpha) else float(rates)
 
     def advantage(self) -> float:
         """The largest true-positive minus false-positive rate of any attacker: delta at 0.
@@ -339,21 +391,30 @@ class Guarantee(ABC):
           An upper bound, at least `max(prior, 1 - prior)`: what guessing gives.
         """
         chances = tradeoff.attack_success(self._deltas, prior)
-        return chances if isinstance(prior, np.ndarray) else float(chances)
+        return chances if several(prior) else float(chances)
 
     def _deltas(self, epsilon: Array) -> Array:
-        return np.asarray(self.delta(epsilon))
+        # Beside error rates nothing below 1e-17 counts.
+        return np.asarray(self._delta(epsilon, "auto", least=-39.0))
 
     def profile(self, epsilon: npt.ArrayLike | None = None) -> Profile:
         """Certified deltas on a grid of epsilons (by default 61 from 0.1 to 100, logarithmic)."""
-        grid = np.geomspace(0.1, 100.0, 61) if epsilon is None else np.asarray(epsilon, dtype=float)
+        if epsilon is None:
+            epsilon = np.geomspace(0.1, 100.0, 61)
+        grid = _checks.floats("epsilon", epsilon, "finite numbers of at least 0", least=0.0)
         return Profile(grid, np.asarray(self.delta(np.atleast_1d(grid))).reshape(grid.shape))
 
     def rdp(self, orders: npt.ArrayLike) -> Array:
         """Rényi divergence of the whole run at each order above 1."""
+        alphas = renyi.check_orders(orders)
         if self.noiseless:
-            return np.full(np.shape(orders), math.inf)
-        return rdp.curve(self.phases, orders)
+            return np.full(alphas.shape, math.inf)
+        if not by_pairs(self.phases):
+            raise ValueError(
+                "rdp is not known for epochs under RandomAllocation, which are given by certified "
+                "values; epsilon and delta answer for them"
+            )
+        return renyi.curve(self.phases, alphas)
 
     def pld(self, *, delta: float = 1e-9, interval: float | None = None) -> PrivacyLossDistribution:
         """The run as a privacy loss distribution of dp-accounting, composed by its engine.
@@ -372,11 +433,16 @@ class Guarantee(ABC):
                 else "the crop never shows the patch: there is no privacy loss to distribute"
             )
         log_delta = check_delta(delta)
-        if interval is None:
-            masses, _, _ = certify.discretise(self.phases, tolerance=5e-4, log_delta=log_delta)
-        else:
-            width = _checks.positive("interval", interval)
-            total = sum(count for _, count in self.phases)
-            tail = log_delta - math.log(total) - 12.0
-            masses = [(loss_masses(p, interval=width, log_tail=tail), n) for p, n in self.phases]
-        return pld.privacy_loss_distribution(masses)
+        # The engine itself is slow to import.
+        from patchdp.composition.grid import google
+
+        if not by_pairs(self.phases):
+            if interval is not None:
+                raise ValueError(
+                    f"interval is chosen for RandomAllocation, got {_checks.shown(interval)}"
+                )
+            return google.privacy_loss_distribution(given.masses(self.phases, log_delta))
+        if extremes.is_loud(self.phases):
+            raise ValueError("there is too little noise for a privacy loss distribution")
+        width = None if interval is None else google.grid_spacing(interval)
+        return google.distribution(self.phases, log_delta, width)

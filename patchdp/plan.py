@@ -22,33 +22,35 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
-
-from dp_accounting import DpEvent
+from typing import Any
 
 from patchdp import _checks
 from patchdp.composition.adaptive.steps import OptimalStep
 from patchdp.geometry import (
-    CenterCrop,
     Crop,
     Inclusion,
     Patch,
     PatchUnion,
     RandomCrop,
-    WholeImage,
     inclusion,
 )
 from patchdp.geometry.patch import PrivatePatch
+from patchdp.geometry.sizes import as_images, as_tuple
+from patchdp.geometry.views import countable, repeated
 from patchdp.guarantee import Guarantee, Method
 from patchdp.step import (
+    AllocationProfile,
     PixelNoise,
     Poisson,
     Sampling,
-    Shuffle,
-    StepProfile,
-    images_per_person,
-    step_profile,
-    views_clipped_apart,
+)
+from patchdp.step.application import (
+    Step,
+    ViewsClipped,
+    application,
+    check_epochs,
+    distance,
+    per_epoch,
 )
 
 __all__ = ["Composition", "TrainingPlan"]
@@ -56,13 +58,10 @@ __all__ = ["Composition", "TrainingPlan"]
 
 def _as_image(image: Any) -> tuple[Any, ...]:
     """One size, or several, as nested tuples so that plans can be hashed."""
-    try:
-        sizes = tuple(image)
-        return tuple(tuple(s) for s in sizes) if sizes and not isinstance(sizes[0], int) else sizes
-    except TypeError:
-        raise ValueError(
-            f"image must be a size such as (1024, 2048) or a list of sizes, got {image!r}"
-        ) from None
+    given: Any = as_tuple(image)  # a generator is read once
+    given = image if given is None else given
+    sizes = as_images(given)
+    return sizes[0] if as_tuple(given[0]) is None else tuple(sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +80,12 @@ class TrainingPlan(Guarantee):
       image: Size of the images, in any number of axes, or a list of sizes.
       crop: The distribution of the crop.
       patch: What is private in one image.
-      sampling: How batches are drawn: `Poisson`, `FixedSize` or `Shuffle`.
+      sampling: How batches are drawn: `Poisson`, `FixedSize`, `RandomAllocation` or `Shuffle`.
       noise_multiplier: Noise standard deviation over clipping norm; 0 means no noise.
       steps: Number of DP-SGD steps; or
       epochs: Passes over the data: `ceil(dataset_size / batch_size)` steps each (for a bare
-        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` takes epochs only.
+        `sampling_probability`, `ceil(1 / sampling_probability)`). `Shuffle` and
+        `RandomAllocation` take epochs only.
       images_per_person: In how many images the same person's patch may lie; all of them may
         change at once between the neighbouring data sets.
       views: Independent crops of each image in a step.
@@ -107,31 +107,30 @@ class TrainingPlan(Guarantee):
     epochs: int | None = None
     images_per_person: int = 1
     views: int = 1
-    views_clipped: Literal["together", "summed", "averaged"] | None = None
+    views_clipped: ViewsClipped | None = None
     pixel_noise: PixelNoise | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _as_image(self.image))
-        _checks.nonnegative("noise_multiplier", self.noise_multiplier)
+        noise = _checks.nonnegative("noise_multiplier", self.noise_multiplier)
+        object.__setattr__(self, "noise_multiplier", noise)
         if not isinstance(self.sampling, Sampling):
             raise ValueError(
-                f"sampling must be Poisson(...), FixedSize(...) or Shuffle(), got {self.sampling!r}"
+                "sampling must be Poisson(...), FixedSize(...), RandomAllocation(...) or "
+                f"Shuffle(), got {_checks.shown(self.sampling)}"
             )
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, exactly one of the two")
-        if self.steps is not None:
-            _checks.count("steps", self.steps)
-        else:
-            _checks.count("epochs", self.epochs)
-        if isinstance(self.sampling, Shuffle) and self.epochs is None:
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
+        for name in ("images_per_person", "views"):
+            object.__setattr__(self, name, _checks.count(name, getattr(self, name)))
+        check_epochs(self.sampling, self.epochs, self.images_per_person)
+        if self.applications > _checks.MOST:
             raise ValueError(
-                "Shuffle is accounted per epoch: give epochs (the most often any image appears), "
-                "not steps"
-            )
-        _checks.count("images_per_person", self.images_per_person)
-        if isinstance(self.sampling, Shuffle) and self.images_per_person > 1:
-            raise ValueError(
-                "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize"
+                f"epochs {self.epochs} of this sampling are {self.applications} steps; "
+                "they may be at most 2**60"
             )
         self._check_views()
         self._check_pixel_noise()
@@ -139,32 +138,22 @@ class TrainingPlan(Guarantee):
 
     def _check_views(self) -> None:
         allowed = ("together", "summed", "averaged")
-        if _checks.count("views", self.views) == 1:
+        if self.views == 1:
             if self.views_clipped is not None:
                 raise ValueError("views_clipped goes with views above 1")
-        elif self.views_clipped not in allowed:
-            raise ValueError(
-                f"views_clipped must say how {self.views} views are clipped: one of "
-                f"{', '.join(allowed)}; got {self.views_clipped!r}"
-            )
+        else:
+            name = f"views_clipped (how {self.views} views are clipped)"
+            clipped = _checks.choice(name, self.views_clipped, allowed)
+            object.__setattr__(self, "views_clipped", clipped)
 
     def _check_pixel_noise(self) -> None:
         if self.pixel_noise is None:
             return
         if not isinstance(self.pixel_noise, PixelNoise):
-            raise ValueError(f"pixel_noise must be PixelNoise(...), got {self.pixel_noise!r}")
-        # Copies and interpolation spread the patch over more pixels than it has.
-        crop = self.crop
-        plain = isinstance(crop, CenterCrop | WholeImage) or (
-            isinstance(crop, RandomCrop) and (crop.padding_mode == "constant" or crop.padding == 0)
-        )
-        if not plain:
             raise ValueError(
-                "pixel_noise is proved for crops that neither resize nor copy pixels: RandomCrop "
-                f"with constant padding, CenterCrop or WholeImage; got {crop!r}"
+                f"pixel_noise must be PixelNoise(...), got {_checks.shown(self.pixel_noise)}"
             )
-        if isinstance(self.patch, PatchUnion) or self.patch.count > 1:
-            raise ValueError(f"pixel_noise is proved for a single patch, got {self.patch!r}")
+        self.pixel_noise.check(self.crop, self.patch)
 
     @cached_property
     def inclusion(self) -> Inclusion:
@@ -172,9 +161,14 @@ class TrainingPlan(Guarantee):
         return inclusion(self.image, self.crop, self.patch)
 
     @property
+    def per_epoch(self) -> bool:
+        """Whether epochs are composed, not steps."""
+        return per_epoch(self.sampling)
+
+    @property
     def applications(self) -> int:
-        """How many times the step is composed: DP-SGD steps, or epochs for `Shuffle`."""
-        if isinstance(self.sampling, Shuffle):
+        """How many times the step is composed: DP-SGD steps, or epochs where those are."""
+        if self.per_epoch:
             assert self.epochs is not None
             return self.epochs
         if self.steps is not None:
@@ -191,7 +185,7 @@ class TrainingPlan(Guarantee):
 
         The inclusion probability, times what pixel noise leaves visible, over all views.
         """
-        return 1 - (1 - self._view_hit_probability) ** self.views
+        return repeated(self._view_hit_probability, self.views)
 
     @property
     def _view_hit_probability(self) -> Fraction:
@@ -199,7 +193,9 @@ class TrainingPlan(Guarantee):
         if self.pixel_noise is None or seen == 0:
             return seen
         assert not isinstance(self.patch, PatchUnion)  # refused on construction
-        pixels = int(self.patch.pixels(len(self.inclusion.worst_image)).sum())
+        axes = len(self.inclusion.worst_image)
+        box = isinstance(self.patch, Patch)
+        pixels = math.prod(self.patch.shape(axes)) if box else int(self.patch.pixels(axes).sum())
         return seen * Fraction(self.pixel_noise.visible(pixels=pixels))
 
     @property
@@ -208,27 +204,15 @@ class TrainingPlan(Guarantee):
         return self.sampling.probability * self.hit_probability
 
     @cached_property
-    def step(self) -> StepProfile:
+    def step(self) -> Step:
         """The privacy profile of one application."""
-        # Views that are clipped on their own and summed weigh up to `views` clipping norms.
-        weight = self.views if self.views_clipped == "summed" else 1
-        apart = self.views_clipped in ("summed", "averaged")
-        if self.images_per_person == 1 and apart and self.sampling.probability == 1:
-            scale = 1 if self.views_clipped == "summed" else self.views
-            return views_clipped_apart(
-                inclusion=self._view_hit_probability,
-                mu=math.nextafter(1 / (self.noise_multiplier * scale), math.inf),
-                views=self.views,
-            )
-        noise = self.noise_multiplier / weight
-        if self.images_per_person == 1:
-            return step_profile(
-                self.sampling, inclusion_probability=self.hit_probability, noise_multiplier=noise
-            )
-        return images_per_person(
+        return application(
             self.sampling,
-            inclusion=self.hit_probability,
-            mu=math.nextafter(1 / noise, math.inf),
+            view_hit=self._view_hit_probability,
+            hit=self.hit_probability,
+            noise_multiplier=self.noise_multiplier,
+            views=self.views,
+            views_clipped=self.views_clipped,
             images=self.images_per_person,
         )
 
@@ -239,8 +223,12 @@ class TrainingPlan(Guarantee):
     @property
     def attainable(self) -> bool:
         plain = self.images_per_person == 1 and self.pixel_noise is None
-        together = self.views == 1 or self.views_clipped == "together"
-        return self.inclusion.attained and plain and together
+        together = self.views_clipped in (None, "together") and countable(
+            self._view_hit_probability, self.views
+        )
+        if not (self.inclusion.attained and plain and together):
+            return False
+        return not self.phases or isinstance(self.step, AllocationProfile) or self.step.attainable
 
     @property
     def one_image(self) -> tuple[TrainingPlan, int]:
@@ -249,7 +237,7 @@ class TrainingPlan(Guarantee):
         return self.replace(images_per_person=1), self.images_per_person
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
+    def phases(self) -> tuple[tuple[Step, int], ...]:
         if self.inclusion.probability == 0 or self.noise_multiplier == 0:
             return ()
         return ((self.step, self.applications),)
@@ -260,11 +248,13 @@ class TrainingPlan(Guarantee):
             return None
         if not self.phases:
             return ()
+        if isinstance(self.step, AllocationProfile):
+            return None
         step = OptimalStep(
             "poisson" if isinstance(self.sampling, Poisson) else "fixed",
             rate=self.sampling.probability,
             inclusion=self.hit_probability,
-            mu=math.nextafter(1 / self.noise_multiplier, math.inf),
+            mu=distance(self.noise_multiplier),
         )
         return ((step, self.applications),)
 
@@ -290,7 +280,7 @@ class TrainingPlan(Guarantee):
         advantage: float | None = None,
         tpr: float | None = None,
         fpr: float | None = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> TrainingPlan:
         """The plan with the best value of one parameter that meets a target.
 
@@ -311,22 +301,13 @@ class TrainingPlan(Guarantee):
           ValueError: No value meets the target (the message names the nearest reachable one), or
             not exactly one target is given.
         """
-        # Both read plans; importing them above would be circular.
+        # Only a search needs them, and what they import.
         from patchdp import goal, solve
 
         aim = goal.goal_of(
             epsilon=epsilon, delta=delta, advantage=advantage, tpr=tpr, fpr=fpr, method=method
         )
         return solve.solve(self, parameter, aim)
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """This training as an event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         return Composition((self,)) + other
@@ -354,8 +335,12 @@ class Composition(Guarantee):
     plans: tuple[TrainingPlan, ...]
 
     def __post_init__(self) -> None:
-        if not self.plans:
-            raise ValueError("a composition needs at least one plan")
+        plans = as_tuple(self.plans)
+        if not plans or not all(isinstance(plan, TrainingPlan) for plan in plans):
+            raise ValueError(
+                f"plans must be at least one TrainingPlan, got {_checks.shown(self.plans)}"
+            )
+        object.__setattr__(self, "plans", plans)
         for name in ("image", "patch", "images_per_person"):
             values = {getattr(plan, name) for plan in self.plans}
             if len(values) > 1:
@@ -372,8 +357,8 @@ class Composition(Guarantee):
         return Composition(tuple(plan.one_image[0] for plan in self.plans)), images
 
     @property
-    def phases(self) -> tuple[tuple[StepProfile, int], ...]:
-        counts: dict[StepProfile, int] = {}
+    def phases(self) -> tuple[tuple[Step, int], ...]:
+        counts: dict[Step, int] = {}
         for plan in self.plans:
             for step, count in plan.phases:
                 counts[step] = counts.get(step, 0) + count
@@ -406,15 +391,6 @@ class Composition(Guarantee):
         # One size for all phases; each may have its own worst one.
         size = self.plans[0].inclusion.worst_image
         return Composition(tuple(plan.replace(image=size).image_level() for plan in self.plans))
-
-    def to_dp_event(self, *, engine: Literal["rdp", "pld", "patchdp"]) -> DpEvent:
-        """These phases as one event for one engine of dp-accounting.
-
-        See `patchdp.interop.dp_accounting.to_dp_event`, which does it.
-        """
-        from patchdp.interop.dp_accounting import to_dp_event  # interop reads plans
-
-        return to_dp_event(self, engine=engine)
 
     def __add__(self, other: TrainingPlan | Composition) -> Composition:
         more = other.plans if isinstance(other, Composition) else (other,)

@@ -20,20 +20,18 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from scipy import optimize
+from typing import TypeVar
 
 from patchdp.geometry import RandomCrop
-from patchdp.step import FixedSize, Poisson, Shuffle
-
-if TYPE_CHECKING:
-    from patchdp.goal import Goal
-    from patchdp.plan import TrainingPlan
+from patchdp.goal import Goal, Plan
+from patchdp.step import RandomAllocation, Shuffle
+from patchdp.step.application import per_epoch
 
 __all__ = ["PARAMETERS", "solve"]
 
 PARAMETERS = ("noise_multiplier", "steps", "epochs", "crop", "batch_size")
+P = TypeVar("P", bound=Plan)
+
 # The range of noise multipliers that is searched.
 _LEAST_NOISE, _MOST_NOISE = 1e-2, 1e7
 _MOST_STEPS = 10**12
@@ -41,9 +39,9 @@ _MOST_STEPS = 10**12
 _ROUNDS = 24
 
 
-def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
+def solve(plan: P, parameter: str, goal: Goal) -> P:
     """See `TrainingPlan.solve`."""
-    searches: dict[str, Callable[[TrainingPlan, float, Goal], TrainingPlan]] = {
+    searches: dict[str, Callable[[P, float, Goal], P]] = {
         "noise_multiplier": _noise,
         "steps": _steps,
         "epochs": _epochs,
@@ -60,8 +58,8 @@ def solve(plan: TrainingPlan, parameter: str, goal: Goal) -> TrainingPlan:
     aim, met, missed = target, 0.0, math.inf
     if parameter == "noise_multiplier":  # whole numbers leave room by themselves
         aim *= 1 - goal.headroom
-    best: TrainingPlan | None = None
-    tried: list[TrainingPlan] = []
+    best: P | None = None
+    tried: list[P] = []
     if goal.costly:
         aim = _steered(lambda aim: goal.rough(searches[parameter](plan, aim, goal)), goal)
     for _ in range(_ROUNDS):
@@ -108,7 +106,7 @@ def _round_noise(value: float) -> float:
     return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.6g}")
 
 
-def _noise(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
+def _noise(plan: P, target: float, goal: Goal) -> P:
     @functools.cache
     def excess(log_sigma: float) -> float:
         value = goal.estimate(plan.replace(noise_multiplier=math.exp(log_sigma)))
@@ -126,6 +124,8 @@ def _noise(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
         if low <= least:
             return plan.replace(noise_multiplier=_LEAST_NOISE)
         low, high = max(low - 0.7, least), low
+    from scipy import optimize  # slow to import, and only needed here
+
     root = float(optimize.brentq(excess, low, high, xtol=1e-7, rtol=1e-12))
     return plan.replace(noise_multiplier=_round_noise(math.exp(root)))
 
@@ -147,17 +147,18 @@ def _largest(meets: Callable[[int], bool], least: int, most: int) -> int | None:
     return low
 
 
-def _steps(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
-    if isinstance(plan.sampling, Shuffle):
-        raise ValueError("Shuffle is accounted per epoch: solve for epochs, not steps")
+def _steps(plan: P, target: float, goal: Goal) -> P:
+    if per_epoch(plan.sampling):
+        name = type(plan.sampling).__name__
+        raise ValueError(f"{name} is accounted per epoch: solve for epochs, not steps")
     return _duration(plan, "steps", target, goal)
 
 
-def _epochs(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
+def _epochs(plan: P, target: float, goal: Goal) -> P:
     return _duration(plan, "epochs", target, goal)
 
 
-def _duration(plan: TrainingPlan, name: str, target: float, goal: Goal) -> TrainingPlan:
+def _duration(plan: P, name: str, target: float, goal: Goal) -> P:
     def meets(number: int) -> bool:
         return goal.estimate(plan.replace(**{name: number})) <= target
 
@@ -168,14 +169,14 @@ def _duration(plan: TrainingPlan, name: str, target: float, goal: Goal) -> Train
     return plan.replace(**{name: found})
 
 
-def _crop(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
+def _crop(plan: P, target: float, goal: Goal) -> P:
     crop = plan.crop
     if not isinstance(crop, RandomCrop):
         raise ValueError(f"crop can be solved for a RandomCrop, got {crop!r}")
     size = crop.size
     longest = max(size)
 
-    def sized(length: int) -> TrainingPlan:
+    def sized(length: int) -> P:
         # Every side scales with the longest one; none vanishes.
         sides = tuple(max(length * side // longest, 1) for side in size)
         return plan.replace(crop=dataclasses.replace(crop, size=sides))
@@ -198,23 +199,24 @@ def _crop(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
     return sized(found)
 
 
-def _batch_size(plan: TrainingPlan, target: float, goal: Goal) -> TrainingPlan:
+def _batch_size(plan: P, target: float, goal: Goal) -> P:
     sampling = plan.sampling
     if isinstance(sampling, Shuffle) or sampling.dataset_size is None:
         raise ValueError(
-            "batch_size can be solved for Poisson or FixedSize with a dataset_size; "
-            f"got {sampling!r}"
+            "batch_size can be solved for Poisson, FixedSize or RandomAllocation with a "
+            f"dataset_size; got {sampling!r}"
         )
     dataset = sampling.dataset_size
-    kind = Poisson if isinstance(sampling, Poisson) else FixedSize
+    kind = type(sampling)
 
-    def sized(batch: int) -> TrainingPlan:
+    def sized(batch: int) -> P:
         return plan.replace(sampling=kind(batch_size=batch, dataset_size=dataset))
 
     def meets(batch: int) -> bool:
         return goal.estimate(sized(batch)) <= target
 
-    if plan.steps is not None:
+    # An epoch of fewer steps is never more private, so the batch may be searched for directly.
+    if plan.steps is not None or isinstance(sampling, RandomAllocation):
         found = _largest(meets, 1, dataset)
         if found is None:
             raise _unreachable(goal, target, goal.estimate(sized(1)), "batch size 1")

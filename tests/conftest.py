@@ -1,9 +1,14 @@
-"""Hypothesis settings for the whole suite: no deadline, and the same examples on every CI run."""
+"""Hypothesis settings for the whole suite: the same examples for everyone, and no deadline.
 
-import os
+`pytest --hypothesis-profile=explore` draws new ones.
+"""
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "explore", parent=settings.get_profile("same"), derandomize=False, print_blob=True
+)
+settings.load_profile("same")

@@ -10,7 +10,7 @@ import pytest
 from dp_accounting.pld import pld_pmf
 
 import patchdp as pdp
-from patchdp.composition import certify
+from patchdp.composition import prove
 from patchdp.step import step_profile
 
 
@@ -38,7 +38,7 @@ def test_no_repeated_execution_beats_the_certified_epsilon(kind: str, steps: int
     q, p, sigma, delta = Fraction(2, 5), Fraction(1, 3), 1.2, 1e-4
     sampling = pdp.Poisson(2, 5) if kind == "poisson" else pdp.FixedSize(2, 5)
     step = step_profile(sampling, inclusion_probability=p, noise_multiplier=sigma)
-    bound = certify.epsilon_upper([(step, steps)], log_delta=math.log(delta)).value
+    bound = prove.prove_epsilon([(step, steps)], math.log(delta)).upper
     mu, best = 1 / sigma, 0.0
     gradients = [(-mu, mu, -mu), (-mu, -mu, mu)] + [
         tuple(rng.uniform(-mu, mu, 3)) for _ in range(6)
@@ -60,7 +60,7 @@ def test_a_crop_cached_over_steps_is_not_covered() -> None:
     """Drawn once for all steps, the coin amplifies the composed total only, which is far worse."""
     p, steps, delta = 0.1, 50, 1e-5
     fresh = step_profile(pdp.Shuffle(), inclusion_probability=p, noise_multiplier=5.0)
-    bound = certify.epsilon_upper([(fresh, steps)], log_delta=math.log(delta)).value
+    bound = prove.prove_epsilon([(fresh, steps)], math.log(delta)).upper
     distance = 2 * math.sqrt(steps) / 5.0
     cached = step_profile(pdp.Shuffle(), inclusion_probability=p, noise_multiplier=2 / distance)
     assert float(cached.delta(bound)) > 100 * delta

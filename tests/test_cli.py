@@ -66,7 +66,7 @@ def test_epsilon_json(shell: Shell) -> None:
     result = shell.json("epsilon", *GEOMETRY, *RUN)
     assert 3.7319 < result["epsilon"] < 3.7319 * 1.001 + 1e-4
     assert result["epsilon_lower"] is None or 3.6619 < result["epsilon_lower"] < 3.6621
-    assert result["delta"] == 1e-5 and result["steps"] == 1500 and result["method"] == "pld"
+    assert result["delta"] == 1e-5 and result["steps"] == 1500 and result["method"] == "exact"
     assert result["inclusion_probability"] == 66049 / 200720
     assert result["effective_sampling_probability"] == pytest.approx(200 / 2975 * 66049 / 200720)
 
@@ -76,7 +76,8 @@ def test_a_smaller_tolerance_comes_nearer_to_the_exact_value(shell: Shell) -> No
         shell.json("epsilon", *GEOMETRY, *RUN, "--tolerance", value)["epsilon"]
         for value in ("1e-2", "1e-5")
     )
-    assert 3.73193 < fine < 3.73193 * (1 + 2e-5) < loose < 3.73193 * 1.01
+    assert 3.73193 < fine <= loose < 3.73193 * 1.01
+    assert fine < 3.73193 * (1 + 2e-5)
 
 
 def test_noise_meets_its_target(shell: Shell) -> None:
@@ -132,7 +133,6 @@ BAD = [
     ([*changed("--delta", "1e-5"), "--method", "magic"], "method"),
     ([*changed("--delta", "1e-5"), "--tolerance", "0"], "tolerance"),
     ([*changed("--delta", "1e-5"), "--tolerance", "nan"], "tolerance"),
-    ([*changed("--noise-multiplier", "0.3"), "--tolerance", "1e-13"], "exact value"),
     ([*changed("--delta", "1e-5"), "--epochs", "3"], "steps or epochs"),
     ([*changed("--delta", "1e-5"), "--config", "/nowhere/at/all.toml"], "config"),
     ([*changed("--delta", "1e-5"), "--within", "0:5"], "within"),

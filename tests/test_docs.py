@@ -15,8 +15,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+THEORY = [DOCS / "theory.md", *sorted((DOCS / "theory").glob("*.md"))]
 SOURCES = sorted((ROOT / "patchdp").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+# Pages whose theorems do not yet end with the tests that attack them.
+WITHOUT_ATTACKS = {"theory.md", "exact.md", "optimal.md"}
 # "docs/theory.md, "Connect the dots"" in a docstring, perhaps broken over lines, or two titles.
 REFERENCE = re.compile(
     r"(docs/[\w/]+\.md)`?,((?:\s+(?:and\s+)?(?:#\s*)?\"[^\"]+\")+)",
@@ -40,14 +43,28 @@ def references(path: Path) -> list[tuple[str, str]]:
 def theorems() -> dict[int, str]:
     """Number of every theorem, and the title of the section it stands in."""
     section, found = "", {}
-    pages = [(DOCS / name).read_text("utf-8") for name in ("theory.md", "theory/exact.md")]
-    for line in "\n".join(pages).splitlines():
-        if match := re.match(r"## (.+)", line):
+    for line in "\n".join(page.read_text("utf-8") for page in THEORY).splitlines():
+        if match := re.match(r"##? (.+)", line):
             section = match[1]
         elif match := re.match(r"###+ Theorem (\d+)\b.*\{#theorem-(\d+)\}$", line):
             assert match[1] == match[2], line
+            assert int(match[1]) not in found, line
             found[int(match[1])] = section
     return found
+
+
+def proofs(page: Path) -> dict[str, str]:
+    """Text of every theorem and lemma of a page, up to the next heading, by its anchor."""
+    text = page.read_text("utf-8")
+    found = re.findall(
+        r"^###+ (?:Theorem|Lemma)\b[^\n]*\{#([\w-]+)\}\n(.*?)(?=^#|\Z)", text, re.M | re.S
+    )
+    return dict(found)
+
+
+def uses(text: str) -> list[str]:
+    """The paragraphs of a theory page that say who uses and who attacks a theorem."""
+    return re.findall(r"^Used by (.+?)(?=\n\n|\Z)", text.strip(), re.M | re.S)
 
 
 def script(name: str) -> ModuleType:
@@ -81,7 +98,7 @@ def test_the_reference_pattern_reads_what_docstrings_write(tmp_path: Path) -> No
 
 
 def test_theorems_are_numbered_without_gaps() -> None:
-    assert list(theorems()) == list(range(1, len(theorems()) + 1))
+    assert sorted(theorems()) == list(range(1, len(theorems()) + 1))
 
 
 def numbered(paths: list[Path]) -> set[int]:
@@ -101,9 +118,36 @@ def test_every_theorem_is_attacked_by_a_test() -> None:
     assert set(theorems()) <= numbered(TESTS)
 
 
+def test_every_theorem_ends_with_its_code_and_its_attack() -> None:
+    found = 0
+    for page in THEORY:
+        if page.name in WITHOUT_ATTACKS:
+            continue
+        for anchor, text in proofs(page).items():
+            assert text.count("∎") == 1, f"{page.name}, {anchor}: one proof"
+            (line,) = uses(text)
+            assert "Attacked by `tests/" in line, f"{page.name}, {anchor}: no attack is named"
+            found += 1
+    assert found > 20
+
+
+def test_tests_that_theory_names_exist() -> None:
+    named = {
+        attack
+        for page in THEORY
+        for line in uses(page.read_text("utf-8"))
+        for attack in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", line)
+    }
+    assert len(named) > 20
+    for attack in sorted(named):
+        path, _, name = attack.partition("::")
+        assert (ROOT / path).exists(), attack
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8"), attack
+
+
 def test_code_that_theory_names_exists() -> None:
-    text = (DOCS / "theory.md").read_text("utf-8")
-    names = {name for line in re.findall(r"^Used by (.+)", text, re.M) for name in _code(line)}
+    lines = [line for page in THEORY for line in uses(page.read_text("utf-8"))]
+    names = {name for line in lines for name in _code(line)}
     assert len(names) > 10
     for name in names:
         module, attributes = name, []
@@ -130,9 +174,11 @@ def test_links_between_pages_resolve() -> None:
     broken = []
     for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
-        for target in re.findall(r"\]\(([^)#:\s]+\.md)", text):
-            if not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(ROOT)}: {target}")
+        for target, anchor in re.findall(r"\]\(([^)#:\s]+\.md)?(?:#([\w-]+))?\)", text):
+            there = page.parent / target if target else page
+            numbered = re.match(r"(theorem|lemma)-", anchor)
+            if not there.exists() or (numbered and anchor not in proofs(there)):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
     assert not broken, "\n".join(broken)
 
 

@@ -115,7 +115,8 @@ def test_never_above_group_privacy(
     promised = chain(one.delta(each), each, images)
     assert group.delta(images * each) <= promised * (1 + 1e-3)
     if promised < 1:
-        assert group.epsilon(promised) <= images * each * (1 + 5e-3) + 1e-9
+        # beside a delta that just suffices for epsilon 0, a ten-thousandth of it is nothing
+        assert group.epsilon(promised) <= images * each * (1 + 5e-3) + 1e-4
 
 
 def test_group_privacy_is_the_better_bound_under_weak_sampling() -> None:
@@ -125,7 +126,8 @@ def test_group_privacy_is_the_better_bound_under_weak_sampling() -> None:
     group = one.replace(images_per_person=3)
     # The mixture of amplified pairs alone: 7.7; the chain: three times 1.62.
     assert 4.85 < group.epsilon(1e-6) < 4.87
-    assert group.epsilon(1e-6, method="exact") == pytest.approx(group.epsilon(1e-6), rel=3e-3)
+    assert group.epsilon(1e-6, method="composed") == group.epsilon(1e-6)
+    assert group.certificate(1e-6).prover == "group privacy"
     each = group.epsilon(1e-6) / 3
     assert chain(one.delta(each), each, 3) == pytest.approx(1e-6, rel=0.05)
     found = pdp.epsilons([one, group], 1e-6, method="exact_estimate")

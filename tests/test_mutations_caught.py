@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from fractions import Fraction
 
@@ -18,12 +17,17 @@ from scipy import stats
 
 import patchdp as pdp
 from patchdp._checks import round_up
-from patchdp.composition import certify, exact, layers, tilted
-from patchdp.composition.atoms import LossAtoms
-from patchdp.composition.group import group_epsilon, group_log_delta
-from patchdp.composition.masses import LossMasses, large_masses, loss_masses, small_masses
+from patchdp.composition import prove
+from patchdp.composition.conversions.group_privacy import group_epsilon, group_log_delta
+from patchdp.composition.grid import google as engine
+from patchdp.composition.grid.composed import ComposedMasses
+from patchdp.composition.grid.fft import compose
+from patchdp.composition.grid.masses import LossMasses, loss_masses
+from patchdp.composition.transform import estimates
+from patchdp.composition.transform import prove as line
 from patchdp.goal import goal_of
 from patchdp.guarantee import check_delta
+from patchdp.interop.dp_accounting.atoms import LossAtoms
 from patchdp.step import FixedSize, Poisson, StepProfile, fixed_size_pair, step_profile
 from patchdp.step.group import images_per_person
 
@@ -124,7 +128,7 @@ def test_views_that_are_summed_weigh_more_than_one() -> None:
     )
 
 
-def _tilted(**changes: float) -> tilted.ComposedMasses:
+def _tilted(**changes: float) -> ComposedMasses:
     fields = {
         "interval": 0.5,
         "first": 0,
@@ -135,7 +139,7 @@ def _tilted(**changes: float) -> tilted.ComposedMasses:
         "slack": 0.0,
         "log_outside": -math.inf,
     }
-    return tilted.ComposedMasses(**{**fields, **changes})  # type: ignore[arg-type]
+    return ComposedMasses(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def test_the_bound_of_the_rounding_is_in_the_certificate() -> None:
@@ -154,7 +158,7 @@ def test_mass_at_infinity_is_in_the_certificate() -> None:
     leaky = LossMasses(
         masses.interval, masses.log_positive, masses.log_atom, math.log(1e-3), masses.log_bottom
     )
-    composed = tilted.compose([(leaky, 10)], tilt=3.0, log_target=-8.0)
+    composed = compose([(leaky.law, 10)], tilt=3.0, log_target=-8.0, aim=(5.0, 7.0))
     never = 1 - (1 - 1e-3) ** 10
     assert composed.log_delta_upper(6.0) >= math.log(never)
     assert composed.log_delta_upper(6.0) <= math.log(1.1 * 10 * 1e-3)
@@ -172,9 +176,9 @@ def test_google_s_number_is_read_off_below_delta_by_its_rounding_bound(
         return float(read(self, delta))
 
     monkeypatch.setattr(PrivacyLossDistribution, "get_epsilon_for_delta", note)
-    monkeypatch.setattr(certify.pld, "rounding_bound", lambda *_: 1e-9)
-    found = certify.epsilon_upper([(step, 50)], log_delta=math.log(1e-5))
-    assert found.engine == "dp-accounting"
+    monkeypatch.setattr(engine, "rounding_bound", lambda *_: 1e-9)
+    found = engine.epsilon([(step, 50)], math.log(1e-5), 1e-3)
+    assert found.prover == "pld"
     assert asked and max(asked) <= 1e-5 - 1e-9
 
 
@@ -184,24 +188,23 @@ def test_the_upper_end_of_the_exact_engine_is_returned_as_the_upper_one() -> Non
         inclusion_probability=Fraction(1, 3),
         noise_multiplier=1.0,
     )
-    phases = [(step, 40)]
+    run = [(step, 40)]
     for epsilon in (0.2, 1.0, 2.0):
-        low, high = exact._delta_bounds(phases, epsilon, "symmetric")
+        low, high = line.log_delta_bounds(run, epsilon)
         assert low < high
-        assert float(exact.log_delta_upper(phases, epsilon)) == high
-        forward = exact._delta_bounds(phases, epsilon, "forward")
-        assert float(exact.log_delta_lower(phases, epsilon, "forward")) == forward[0]
+        assert float(prove.exact_log_delta(run, np.array([epsilon]))[0]) == high
+        forward = line.log_delta_bounds(run, epsilon, "forward")
         assert forward[0] < low  # a single execution attains less than the composed bound
 
 
 def test_the_attained_epsilon_is_that_of_an_execution() -> None:
     """One step of fixed-size batches: the larger of the two directions, and no more."""
     step = _step(0.3, 0.7)
-    goal = np.array(math.log(1e-3))
-    lower = float(exact.epsilon_lower([(step, 60)], goal))
-    upper = float(exact.epsilon_upper([(step, 60)], goal))
+    goal = math.log(1e-3)
+    lower = prove.attained_epsilon([(step, 60)], goal)
+    upper = prove.exact_epsilon([(step, 60)], goal).upper
     either = [
-        float(exact.epsilon_estimate([(step, 60)], goal, side=side))
+        float(estimates.epsilons([[(step, 60)]], np.array([goal]), side)[0])
         for side in ("forward", "backward")
     ]
     assert lower == pytest.approx(max(either), rel=1e-6)
@@ -281,50 +284,6 @@ def test_several_patches_are_seen_several_times_as_often() -> None:
     one = pdp.inclusion((8, 8), crop, pdp.Patch((1, 1))).probability
     assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=3)).probability == 3 * one
     assert pdp.inclusion((8, 8), crop, pdp.Patch((1, 1), count=99)).probability == 1
-
-
-def _layers_of(rate: float, mu: float, tilt: float = 2.0) -> tuple[tilted.ComposedMasses, ...]:
-    """Three steps, losses up to 6: all at once; those up to 0.5, and those with one beyond."""
-    count, aim = 3, (1.0, 1.0)
-
-    def whole(cells: int) -> LossMasses:
-        masses = small_masses(_step(rate, mu), interval=0.01, cells=cells)
-        # What lies beyond belongs to the next layer.
-        return dataclasses.replace(masses, log_infinity=-math.inf, log_bottom=-math.inf)
-
-    large = large_masses(_step(rate, mu), interval=0.01, first=50, last=600)
-    one, small = (
-        tilted.compose([(whole(cells), count)], tilt=tilt, log_target=-60.0, aim=aim)
-        for cells in (600, 50)
-    )
-    rows = [(whole(50), dataclasses.replace(large, log_bottom=-math.inf), count)]
-    return one, small, layers.compose_layer(rows, tilt=tilt, log_target=-60.0, aim=aim)
-
-
-@pytest.mark.parametrize(
-    ("rate", "mu", "tilt"), [(0.2, 0.5, 2.0), (1.0, 0.5, 2.0), (1.0, 1.0, 0.3)]
-)
-def test_layers_add_up_to_the_whole_and_to_no_more(rate: float, mu: float, tilt: float) -> None:
-    """Theorem 31, however much of a step's mass lies beyond the cut."""
-    one, small, large = _layers_of(rate, mu, tilt)
-    both = layers.Layers((small, large), log_infinity=-math.inf)
-    assert both.log_delta_upper(1.0) == pytest.approx(one.log_delta_upper(1.0), abs=1e-6)
-
-
-def test_mass_above_the_last_layer_is_in_the_certificate() -> None:
-    _, small, large = _layers_of(0.2, 0.5)
-    inner = layers.Layers((small, large), log_infinity=-math.inf).log_delta_upper(1.0)
-    outer = layers.Layers((small, large), log_infinity=inner).log_delta_upper(1.0)
-    assert outer == pytest.approx(inner + math.log(2), rel=1e-12)
-
-
-def test_the_rounding_of_a_layer_is_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = _layers_of(0.2, 0.5)[2]
-    monkeypatch.setattr(layers, "_lost", lambda smalls, *_: np.full(len(smalls[0]), 1e-3))
-    rough = _layers_of(0.2, 0.5)[2]
-    # An error of 1e-3 at every one of n frequencies is one of 1e-3 in the norm of the masses.
-    assert rough.error == pytest.approx(1e-3, rel=0.05)
-    assert rough.log_delta_upper(1.0) > plain.log_delta_upper(1.0)
 
 
 @pytest.mark.parametrize("images", [2, 3, 5])

@@ -17,8 +17,8 @@ from dp_accounting.pld import privacy_loss_distribution as google
 from dp_accounting.rdp import RdpAccountant
 
 import patchdp as pdp
-from patchdp.composition import pld
-from patchdp.composition.masses import loss_masses
+from patchdp.composition.grid import google as pld
+from patchdp.composition.grid.masses import loss_masses
 from patchdp.step import fixed_size_pair, step_profile
 
 P = Fraction(66049, 200720)
@@ -169,9 +169,13 @@ def test_shuffling_composes_appearances_not_steps() -> None:
 
 def test_fft_rounding_reports_an_epsilon_below_the_truth() -> None:
     step = city(FIXED).step
-    masses = loss_masses(step, interval=1e-3, log_tail=math.log(1e-12) - 20)
-    naive = pld.privacy_loss_distribution([(masses, 1500)]).get_epsilon_for_delta(1e-12)
-    assert naive < 11.1343 - 1e-3
+    # The error has either sign: it depends on the length of the transform.
+    naive = []
+    for tail in (20, 21, 22, 23):
+        masses = loss_masses(step, interval=1e-3, log_tail=math.log(1e-12) - tail)
+        found = pld.privacy_loss_distribution([(masses, 1500)])
+        naive.append(found.get_epsilon_for_delta(1e-12))
+    assert min(naive) < 11.1343 - 1e-3
     assert 11.1343 - 5e-5 <= city(FIXED).epsilon(1e-12) <= 11.1343 * 1.001
 
 

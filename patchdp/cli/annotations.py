@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 import numpy.typing as npt
 
-from patchdp._checks import round_up
-from patchdp.annotated import box_probabilities, epsilons_at
 from patchdp.cli import output
+from patchdp.cli.annotations_summary import reasons, row, show, summary
 from patchdp.cli.settings import (
     TRAINING,
     Settings,
@@ -24,23 +22,26 @@ from patchdp.cli.settings import (
     parse_size,
     require,
 )
-from patchdp.geometry import Mask, RandomCrop
-from patchdp.geometry import inclusion as inclusion_of
+from patchdp.geometry import RandomCrop
 from patchdp.geometry.sizes import spelled
-from patchdp.interop.annotations import FORMATS, Annotations, read_annotations
+from patchdp.objects import (
+    FORMATS,
+    SMALL_IMAGES,
+    Annotations,
+    Seen,
+    SmallImages,
+    by_image,
+    epsilons_at,
+    object_probabilities,
+    read_annotations,
+)
+from patchdp.objects.formats.options import COLUMNS, ORIGINS, UNITS
 from patchdp.report.plots import plot_annotations
-from patchdp.report.table import write_table
+from patchdp.sweeps.table import write_table
 
 __all__ = ["score_annotations"]
 
 Floats = npt.NDArray[np.float64]
-
-# Categories that are printed; the table and the JSON have all of them.
-_PRINTED = 20
-_PUBLIC = (
-    "Positions count as public: the guarantee hides what the pixels of an object show, not that "
-    "it is there, nor where. It holds for one object at a time."
-)
 
 
 def _image(settings: Settings) -> tuple[int, int] | None:
@@ -61,40 +62,11 @@ def _image(settings: Settings) -> tuple[int, int] | None:
 def _crop(settings: Settings, objects: Annotations) -> RandomCrop:
     sizes = {"image": spelled(objects.sizes[0]), "patch": "1x1", "within": None}
     _, crop, _ = crop_and_patch({**settings, **sizes})
-    for name, size in zip(objects.images, objects.sizes, strict=True):
-        try:
-            crop.windows(size)
-        except ValueError as error:
-            raise ValueError(f"image {name}: {error}") from None
     return crop
 
 
-def _probabilities(
-    objects: Annotations, crop: RandomCrop, shapes: str
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Probabilities, and which of them are those of the very pixels and not only of the box."""
-    found = box_probabilities(objects.sizes, crop, objects.boxes, objects.image_index)
-    outlined = np.array([shape is not None for shape in objects.shapes], dtype=np.bool_)
-    exact = ~outlined
-    if shapes == "box":
-        return found, exact
-    for k in np.flatnonzero(outlined).tolist():
-        shape = objects.shapes[k]
-        box = objects.boxes[k].tolist()
-        assert shape is not None
-        pixels = shape.pixels(tuple(box))
-        if not pixels.any():
-            continue  # an empty mask: its box stands for it
-        size = objects.sizes[objects.image_index[k]]
-        seen = inclusion_of(size, crop, Mask(pixels, at=box[:2]))
-        value = seen.probability
-        found[k] = min(found[k], round_up(value) if isinstance(value, Fraction) else value)
-        exact[k] = seen.attained
-    return found, exact
-
-
 def _plan_epsilons(
-    settings: Settings, objects: Annotations, seen: Floats
+    settings: Settings, seen: Seen
 ) -> tuple[Floats | None, Fraction | None, float | None]:
     wanted = [name for name in (*TRAINING, "delta", "epsilon") if settings.get(name) is not None]
     if not wanted:
@@ -105,57 +77,9 @@ def _plan_epsilons(
     delta = parse_fraction("delta", settings["delta"])
     goal = settings.get("epsilon")
     target = None if goal is None else float(parse_fraction("epsilon", goal))
-    any_size = {"image": spelled(objects.sizes[0]), "patch": "1x1", "within": None}
+    any_size = {"image": spelled(seen.objects.sizes[0]), "patch": "1x1", "within": None}
     plan = one_plan({**settings, **any_size})
-    return epsilons_at(plan, seen, delta, target=target), delta, target
-
-
-def _categories(
-    objects: Annotations, seen: Floats, epsilons: Floats | None, target: float | None
-) -> list[dict[str, Any]]:
-    rows = []
-    order = np.argsort(objects.category_index, kind="stable")
-    ends = np.searchsorted(objects.category_index[order], np.arange(len(objects.categories) + 1))
-    for k, category in enumerate(objects.categories):
-        members = order[ends[k] : ends[k + 1]]
-        if not len(members):
-            continue
-        row: dict[str, Any] = {"category": category, "objects": len(members)}
-        row |= _spread("inclusion_probability", seen[members])
-        if epsilons is not None:
-            row |= _spread("epsilon", epsilons[members])
-            if target is not None:
-                row["meets_epsilon"] = int((epsilons[members] <= target).sum())
-        rows.append(row)
-    return sorted(rows, key=lambda row: -float(row["inclusion_probability_max"]))
-
-
-def _spread(name: str, values: Floats) -> dict[str, float]:
-    # "higher" is a value of an object: a bound stays a bound.
-    quartiles = np.quantile(values, (0.25, 0.5, 0.75), method="higher").tolist()
-    names = ("min", "lower_quartile", "median", "upper_quartile", "max")
-    found = (float(values.min()), *quartiles, float(values.max()))
-    return {f"{name}_{which}": value for which, value in zip(names, found, strict=True)}
-
-
-def _row(
-    objects: Annotations, k: int, seen: Floats, exact: npt.NDArray[np.bool_], eps: Floats | None
-) -> dict[str, Any]:
-    top, left, bottom, right = objects.boxes[k].tolist()
-    row = {
-        "id": objects.ids[k],
-        "image": objects.images[objects.image_index[k]],
-        "category": objects.categories[objects.category_index[k]],
-        "top": top,
-        "left": left,
-        "bottom": bottom,
-        "right": right,
-        "inclusion_probability": float(seen[k]),
-        "exact": bool(exact[k]),
-    }
-    if eps is not None:
-        row["epsilon"] = float(eps[k])
-    return row
+    return epsilons_at(plan, seen.probabilities, delta, target=target), delta, target
 
 
 @click.command(
@@ -169,7 +93,11 @@ def _row(
 @click.argument("path", metavar="FILE")
 @options("image", "crop", "padding", *TRAINING, "delta", "epsilon")
 @click.option(
-    "--format", "kind", type=click.Choice(FORMATS), help="Format of FILE, where it cannot be told."
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    metavar="NAME",
+    help=f"Format of FILE, where it cannot be told: {', '.join(FORMATS)}.",
 )
 @click.option(
     "--shapes",
@@ -178,6 +106,37 @@ def _row(
     help="What is private of an object with an outline: its box (quick, never smaller), or the "
     "pixels that the outline touches.",
 )
+@click.option(
+    "--small-images",
+    type=click.Choice(SMALL_IMAGES),
+    default="certain",
+    help="Images smaller than the crop: their objects count as seen for sure (certain, p = 1), "
+    "the training pads them (pad-if-needed), they are skipped and counted, or refused.",
+)
+@click.option(
+    "--units",
+    type=click.Choice(UNITS),
+    help="Whether a YOLO or CSV file's numbers are pixels or parts of the image.",
+)
+@click.option(
+    "--origin",
+    type=click.Choice([str(n) for n in ORIGINS]),
+    help="Whether VOC files count pixels from 0 or 1; else boxes hold both where a file does not "
+    "tell.",
+)
+@click.option(
+    "--columns",
+    type=click.Choice(COLUMNS),
+    help="Whether long YOLO lines are a box with more columns or a polygon; else their boxes hold "
+    "both.",
+)
+@click.option(
+    "--group-by",
+    type=click.Choice(["image"]),
+    help="Protect all objects of one image together: how likely a crop shows any of them.",
+)
+@click.option("--strict", is_flag=True, help="End with status 2 if any object was left out.")
+@click.option("--only-failing", is_flag=True, help="List those only that exceed --epsilon.")
 @click.option("--worst", default=10, help="How many of the worst objects to show.", metavar="N")
 @click.option("--out", metavar="TABLE", help="Write every object to .csv, .json or .parquet.")
 @click.option("--plot", metavar="PNG", help="Draw the distribution per category.")
@@ -187,7 +146,14 @@ def score_annotations(
     config: str | None,
     as_json: bool,
     kind: str | None,
-    shapes: str,
+    shapes: Literal["box", "mask"],
+    small_images: SmallImages,
+    units: str | None,
+    origin: str | None,
+    columns: str | None,
+    group_by: str | None,
+    strict: bool,
+    only_failing: bool,
     worst: int,
     out: str | None,
     plot: str | None,
@@ -195,105 +161,62 @@ def score_annotations(
 ) -> None:
     """Probability and epsilon of every annotated object.
 
-    FILE is COCO JSON, Cityscapes JSON, YOLO text, Pascal VOC XML or CSV; for Cityscapes, YOLO and
-    VOC also a folder. With the settings of a training and --delta, each object gets a certified
-    epsilon; with --epsilon the objects that meet it are counted. --image is the size of images
-    whose files do not state it. A patch in the config is not used.
+    FILE is COCO, Cityscapes, Mapillary Vistas, LabelMe or BDD100K JSON, Pascal VOC or CVAT XML,
+    YOLO text, CSV or Open Images' CSV; for formats of one file per image also a folder. With the
+    settings of a training and --delta, each object gets a certified epsilon; with --epsilon the
+    objects that meet it are counted. --image is the size of images whose files do not state it. A
+    patch in the config is not used.
     """
     settings = collect(config, flags)
     require(settings, "crop")
     if worst < 0:
         raise ValueError(f"worst must be at least 0, got {worst}")
-    objects = read_annotations(path, format=kind, image=_image(settings))
-    if not len(objects):
-        raise ValueError(f"all {objects.outside} objects lie outside their images")
-    seen, exact = _probabilities(objects, _crop(settings, objects), shapes)
-    epsilons, delta, target = _plan_epsilons(settings, objects, seen)
-    rows = _categories(objects, seen, epsilons, target)
+    if only_failing:
+        require(settings, "epsilon")
+    objects = read_annotations(
+        path, format=kind, image=_image(settings), units=units, columns=columns,
+        origin=None if origin is None else int(origin),
+    )  # fmt: skip
+    _some(objects)
+    crop = _crop(settings, objects)
+    seen = object_probabilities(objects, crop, shapes=shapes, small_images=small_images)
+    _some(seen.objects)
+    if group_by is not None:
+        seen = by_image(seen, crop)
+    epsilons, delta, target = _plan_epsilons(settings, seen)
+    listed = np.ones(len(seen.objects), dtype=np.bool_)
+    if only_failing and epsilons is not None and target is not None:
+        listed = epsilons > target
+    result = summary(seen, small_images, epsilons, delta, target)
+    result["group_by"] = group_by
     # By probability, which epsilon follows; ties in the order of the file.
-    first = np.argsort(-seen, kind="stable")[:worst].tolist()
-    result: dict[str, Any] = {
-        "format": objects.format,
-        "images": len(objects.images),
-        "objects": len(objects),
-        "clipped": objects.clipped,
-        "outside": objects.outside,
-        "bounded_by_box": int((~exact).sum()),
-        **_spread("inclusion_probability", seen),
-        "positions": "public",
-    }
-    if epsilons is not None and delta is not None:
-        result |= {"delta": float(delta), **_spread("epsilon", epsilons)}
-        if target is not None:
-            result |= {"target_epsilon": target, "meets_epsilon": int((epsilons <= target).sum())}
-    result["categories"] = rows
-    result["worst"] = [_row(objects, k, seen, exact, epsilons) for k in first]
+    order = np.argsort(-seen.probabilities, kind="stable")
+    result["worst"] = [row(seen, k, epsilons) for k in order[listed[order]][:worst].tolist()]
     if out is not None:
-        write_table((_row(objects, k, seen, exact, epsilons) for k in range(len(objects))), out)
+        write_table((row(seen, k, epsilons) for k in np.flatnonzero(listed).tolist()), out)
     if plot is not None:
-        named = {row["category"]: objects.categories.index(row["category"]) for row in rows}
-        members = {name: objects.category_index == k for name, k in named.items()}
-        plot_annotations(plot, seen, epsilons, members, target=target)
+        _plot(plot, result, seen, epsilons, target)
     if as_json:
         output.dump(result)
     else:
-        _show(result)
+        show(result)
+    if strict and result["left_out"]:
+        raise ValueError(f"--strict: objects were left out: {reasons(result)}")
 
 
-def _show(result: Mapping[str, Any]) -> None:
-    click.echo(f"{result['objects']} objects in {result['images']} images ({result['format']})")
-    if result["clipped"]:
-        click.echo(f"{result['clipped']} reach beyond their image and were cut at its border")
-    if result["outside"]:
-        click.echo(f"{result['outside']} lie outside their image and were left out")
-    if result["bounded_by_box"]:
-        output.paragraph(
-            f"{result['bounded_by_box']} have an outline or a mask and are bounded by their box: "
-            "an upper bound; --shapes mask counts their own pixels."
-        )
-    certified = "epsilon_max" in result
-    click.echo()
-    header = ["category", "objects", "p median", "p max"]
-    if certified:
-        header += ["eps median", "eps max"]
-    counted = "meets_epsilon" in result
-    if counted:
-        header.append(f"eps <= {result['target_epsilon']:g}")
-
-    def cells(name: str, row: Mapping[str, Any]) -> list[str]:
-        found = [name, str(row["objects"])]
-        for value in ["inclusion_probability", *(["epsilon"] if certified else [])]:
-            found += [output.at_most(row[f"{value}_{which}"], 4) for which in ("median", "max")]
-        return [*found, str(row["meets_epsilon"])] if counted else found
-
-    rows = [cells(_cut(row["category"]), row) for row in result["categories"][:_PRINTED]]
-    output.table(header, [*rows, cells("all", result)])
-    hidden = len(result["categories"]) - _PRINTED
-    if hidden > 0:
-        click.echo(f"and {hidden} categories with smaller p; --json lists them")
-    if result["worst"]:
-        click.echo("\nworst objects")
-        header = ["image", "id", "category", "box at row, column", "p"]
-        output.table(
-            [*header, "epsilon"] if certified else header,
-            [
-                [
-                    _cut(row["image"]),
-                    _cut(row["id"]),
-                    _cut(row["category"]),
-                    f"{spelled((row['bottom'] - row['top'], row['right'] - row['left']))} at "
-                    f"{row['top']}, {row['left']}",
-                    output.at_most(row["inclusion_probability"], 4),
-                    *([output.at_most(row["epsilon"], 4)] if certified else []),
-                ]
-                for row in result["worst"]
-            ],
-        )
-    click.echo()
-    if certified:
-        output.paragraph(f"Every epsilon is certified, at delta {result['delta']:g}.")
-    output.paragraph(_PUBLIC)
+def _some(objects: Annotations) -> None:
+    """Refuse to say nothing about nothing."""
+    if not len(objects):
+        left = ", ".join(f"{count} {why}" for why, count in objects.left_out.items())
+        raise ValueError(f"no object is left: {left}")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 18 else f"{text[:8]}..{text[-8:]}"
+def _plot(
+    path: str, result: dict[str, Any], seen: Seen, epsilons: Floats | None, target: float | None
+) -> None:
+    index = seen.objects.category_index
+    named = {
+        r["category"]: seen.objects.categories.index(r["category"]) for r in result["categories"]
+    }
+    members = {name: index == k for name, k in named.items()}
+    plot_annotations(path, seen.probabilities, epsilons, members, target=target)

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from patchdp._version import __version__
+from patchdp.audit import audit as run_audit
+from patchdp.audit import numpy_crops, torchvision_crops
 from patchdp.cli import output
 from patchdp.cli.settings import (
     GEOMETRY,
@@ -19,8 +21,6 @@ from patchdp.cli.settings import (
     parse_fraction,
     require,
 )
-from patchdp.report.audit import audit as run_audit
-from patchdp.report.audit import numpy_crops, torchvision_crops
 
 __all__ = ["audit"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from patchdp.cli import output
+from patchdp.cli.parsing import parse_positive
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
@@ -18,7 +19,7 @@ from patchdp.cli.settings import (
 )
 from patchdp.geometry import WholeImage
 from patchdp.plan import TrainingPlan
-from patchdp.step import FixedSize, Poisson, Shuffle
+from patchdp.step import FixedSize, Poisson, RandomAllocation, Shuffle
 
 __all__ = ["compare"]
 
@@ -44,9 +45,10 @@ def _variants(plan: TrainingPlan) -> list[tuple[str, TrainingPlan]]:
         ]
     rows += [("patch, fixed-size", fixed), ("patch, Poisson", poisson)]
     if plan.images_per_person == 1:  # more are not proved for a shuffled order
-        rows.append(
-            ("patch, shuffle", plan.replace(sampling=Shuffle(batch, dataset), epochs=epochs))
-        )
+        allocated = plan.replace(sampling=RandomAllocation(batch, dataset), epochs=epochs)
+        shuffled = plan.replace(sampling=Shuffle(batch, dataset), epochs=epochs)
+        rows.insert(2, ("image, allocation", allocated.image_level()))
+        rows += [("patch, allocation", allocated), ("patch, shuffle", shuffled)]
     return rows
 
 
@@ -68,7 +70,7 @@ def compare(config: str | None, as_json: bool, **flags: Any) -> None:
     delta = parse_fraction("delta", settings["delta"])
     plan = one_plan(settings)
     wanted = settings.get("epsilon")
-    target = None if wanted is None else float(parse_fraction("epsilon", wanted))
+    target = None if wanted is None else parse_positive("epsilon", wanted)
     rows: list[dict[str, Any]] = []
     for name, variant in _variants(plan):
         bounds = variant.epsilon_bounds(delta)
@@ -121,7 +123,13 @@ def compare(config: str | None, as_json: bool, **flags: Any) -> None:
     click.echo()
     note = "Each row holds for its own sampler only: use the row of the sampler that runs."
     if plan.images_per_person == 1:
-        note += " Shuffle applies once per epoch; its lower bound is for a fixed, known order."
+        note += (
+            " Allocation and shuffle apply once per epoch; the lower bound of shuffle is "
+            "for a fixed, known order."
+        )
     else:
-        note += " Shuffle has no row: several images per person are not proved for it."
+        note += (
+            " Allocation and shuffle have no row: several images per person are not proved "
+            "for them."
+        )
     output.paragraph(note)

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from patchdp import geometry
-from patchdp.annotated import epsilons_at
 from patchdp.cli import output
 from patchdp.cli.settings import (
     GEOMETRY,
@@ -21,6 +20,7 @@ from patchdp.cli.settings import (
     require,
 )
 from patchdp.geometry import PatchUnion, inclusion_map
+from patchdp.objects import epsilons_at
 from patchdp.report.plots import plot_epsilons, plot_inclusion
 
 __all__ = ["inclusion"]

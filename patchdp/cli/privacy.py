@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from patchdp import _checks
 from patchdp._version import __version__
 from patchdp.cli import output
+from patchdp.cli.parsing import PARSERS, parse_positive
 from patchdp.cli.settings import (
     GEOMETRY,
     TRAINING,
@@ -33,11 +35,7 @@ __all__ = ["epsilon", "method_of", "noise", "solve"]
 
 def method_of(settings: Settings) -> Method:
     """The engine that the settings name, by default `pld`."""
-    name = settings.get("method", "pld")
-    for method in METHODS:
-        if name == method:
-            return method
-    raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    return _checks.choice("method", settings.get("method", "auto"), METHODS)
 
 
 def _result(
@@ -47,7 +45,7 @@ def _result(
     tolerance: float | None = None,
 ) -> dict[str, Any]:
     progress = output.progress("optimal composition")
-    bounds = plan.epsilon_bounds(delta, method=method, tolerance=tolerance, progress=progress)
+    bounds = plan.certificate(delta, method=method, tolerance=tolerance, progress=progress)
     plans = plan.plans if isinstance(plan, Composition) else (plan,)
     first = plans[0]
     rates = [float(p.effective_sampling_probability) for p in plans]
@@ -63,7 +61,7 @@ def _result(
         "effective_sampling_probability": rates[0] if one else rates,
         "sampling": [sampling_name(p.sampling) for p in plans][0 if one else slice(None)],
         "steps": sum(counts),
-        "method": method,
+        "method": bounds.prover,
         "assumptions": list(assumptions(plan)),
         "version": __version__,
     }
@@ -82,6 +80,9 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         click.echo(
             f"at least   {output.at_least(result['epsilon_lower'])}   (a training that attains it)"
         )
+    if "epsilon_omitted" in result:
+        click.echo(f"omitted    {output.at_most(result['epsilon_omitted'])}   (a weaker promise)")
+        output.paragraph(result["omitted_protects"])
     click.echo(
         f"inclusion probability {result['inclusion_probability']:.8g}, method {result['method']}"
     )
@@ -97,7 +98,7 @@ def _show(result: dict[str, Any], as_json: bool, *, headline: str = "") -> None:
         "--noise-multiplier 2 --delta 1e-5"
     )
 )
-@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance")
+@options(*GEOMETRY, *TRAINING, "delta", "method", "tolerance", "neighbours")
 def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     """Certified patch-level epsilon of a training."""
     settings = collect(config, flags)
@@ -105,8 +106,17 @@ def epsilon(config: str | None, as_json: bool, **flags: Any) -> None:
     require(settings, "delta")
     delta = parse_fraction("delta", settings["delta"])
     given = settings.get("tolerance")
-    tolerance = None if given is None else float(parse_fraction("tolerance", given))
-    _show(_result(any_plan(settings), delta, method, tolerance), as_json)
+    tolerance = None if given is None else parse_positive("tolerance", given)
+    relation = PARSERS["neighbours"]("neighbours", settings.get("neighbours", "replaced"))
+    plan = any_plan(settings)
+    result = _result(plan, delta, method, tolerance)
+    if relation == "omitted":
+        # What the other relation does not need is not imported for it.
+        from patchdp.omitted import omitted
+
+        found = omitted(plan, delta)
+        result |= {"epsilon_omitted": found.epsilon, "omitted_protects": found.protects}
+    _show(result, as_json)
 
 
 def _solved(
@@ -117,7 +127,7 @@ def _solved(
     if settings.get("phase"):
         raise ValueError("a config with phases has no single value to solve for; give one phase")
     delta = parse_fraction("delta", settings["delta"])
-    target = float(parse_fraction("epsilon", settings["epsilon"]))
+    target = parse_positive("epsilon", settings["epsilon"])
     plan = one_plan(settings, **defaults)
     solved = plan.solve(parameter, epsilon=target, delta=delta, method=method)
     return solved, {"target_epsilon": target, **_result(solved, delta, method)}

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import math
 import sys
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import numpy as np
 
-from patchdp.geometry import Disk, Mask, Patch, RandomCrop
+from patchdp.cli.parsing import PARSERS, parse_fraction, parse_image, parse_patch, parse_size
+from patchdp.geometry import RandomCrop
 from patchdp.geometry.patch import PrivatePatch
 from patchdp.plan import Composition, TrainingPlan
-from patchdp.step import FixedSize, PixelNoise, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, PixelNoise, Poisson, RandomAllocation, Sampling, Shuffle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +25,7 @@ __all__ = ["Settings", "collect", "options", "parse_fraction", "parse_size", "sa
 
 Settings = dict[str, Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Made = TypeVar("Made")
 
 GEOMETRY = ("image", "crop", "padding", "patch", "within")
 TRAINING = (
@@ -44,7 +43,7 @@ TRAINING = (
     "pixel_channels",
     "pixel_range",
 )
-QUESTION = ("delta", "epsilon", "method", "tolerance")
+QUESTION = ("delta", "epsilon", "method", "tolerance", "neighbours")
 KEYS = (*GEOMETRY, *TRAINING, *QUESTION)
 
 _HELP: Mapping[str, str] = {
@@ -53,7 +52,7 @@ _HELP: Mapping[str, str] = {
     "padding": "Pixels of constant padding on every side before the crop.",
     "patch": "Private patch: a box such as 10x10, disk:RADIUS, or a boolean .npy mask.",
     "within": "Where the patch may lie, as START:STOP per axis, such as 512:1024,0:2048.",
-    "sampling": "How batches are drawn: poisson, fixed or shuffle.",
+    "sampling": "How batches are drawn: poisson, fixed, allocation or shuffle.",
     "batch_size": "Images per batch (expected, for poisson).",
     "dataset_size": "Number of images.",
     "sampling_probability": "Poisson sampling probability, instead of the two sizes.",
@@ -68,7 +67,8 @@ _HELP: Mapping[str, str] = {
     "pixel_range": "Largest change of a pixel value where the noise is added.",
     "delta": "Delta, such as 1e-5 or 1/2975.",
     "epsilon": "Target epsilon.",
-    "method": "pld (default), exact, rdp or optimal.",
+    "method": "auto (default), composed, exact, pld, rdp or optimal.",
+    "neighbours": "replaced (default), or omitted: a second, weaker relation beside it.",
     "tolerance": "Largest excess over the exact value, relative to it (1e-3; optimal: 1e-2).",
 }
 
@@ -93,97 +93,37 @@ def options(*names: str) -> Callable[[Decorated], Decorated]:
     return decorate
 
 
-def parse_size(name: str, value: Any) -> tuple[int, ...]:
-    """`1024x2048`, or a list of whole numbers from TOML."""
-    parts = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(value, int) and not isinstance(value, bool):
-        parts = [value]
-    try:
-        sizes = tuple(int(p) if isinstance(p, str) else p for p in parts)
-    except (ValueError, TypeError):
-        sizes = ()
-    if not sizes or any(isinstance(s, bool) or not isinstance(s, int) for s in sizes):
-        raise ValueError(f"{name} must be a size such as 1024x2048, got {value!r}")
-    return sizes
+class Faults:
+    """Collects what is wrong with several settings, to say all of it at once."""
 
+    def __init__(self) -> None:
+        self.said: list[str] = []
 
-def parse_fraction(name: str, value: Any) -> Fraction:
-    """A number, or a quotient such as `1/2975`, exactly as it is written."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError
-        if isinstance(value, str) and "/" in value:
-            return Fraction(value)
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError
-        # Spelled out, an exponent of a billion would fill the memory with zeros.
-        return Fraction(value) if number else Fraction(0)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{name} must be a number such as 1e-5 or 1/2975, got {value!r}") from None
+    def read(self, settings: Settings, name: str, default: Any = None) -> Any:
+        """The value of a setting as what it says; the default where it is not given."""
+        value = settings.get(name)
+        if value is None:
+            return default
+        return self.attempt(PARSERS[name], name, value)
 
+    def attempt(self, make: Callable[..., Made], *arguments: Any, **named: Any) -> Made | None:
+        """What `make` returns; None where it refuses."""
+        try:
+            return make(*arguments, **named)
+        except ValueError as error:
+            self.said.append(str(error))
+            return None
 
-def _number(name: str, value: Any) -> float:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(value)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name} must be a number, got {value!r}") from None
-
-
-def _whole(name: str, value: Any) -> int:
-    number = _number(name, value)
-    if not math.isfinite(number) or number != int(number):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value) if isinstance(value, int) else int(Fraction(str(value)))
-
-
-def _image(value: Any) -> Any:
-    sizes = [value] if not isinstance(value, (list, tuple)) else list(value)
-    if not sizes or all(isinstance(s, int) for s in sizes):
-        return parse_size("image", sizes)
-    parsed = [parse_size("image", s) for s in sizes]
-    return parsed[0] if len(parsed) == 1 else parsed
-
-
-def _padding(value: Any) -> Any:
-    if isinstance(value, list):
-        if not all(isinstance(v, int) or (isinstance(v, list) and len(v) == 2) for v in value):
-            raise ValueError(
-                "padding must be a number of pixels, or one [before, after] pair per axis, "
-                f"got {value!r}"
-            )
-        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
-    return _whole("padding", value)
-
-
-def _within(value: Any) -> tuple[tuple[int, int], ...]:
-    try:
-        if isinstance(value, str):
-            value = [[int(v) for v in part.split(":")] for part in value.split(",")]
-        pairs = tuple((start, stop) for start, stop in value)
-        if any(type(v) is not int for pair in pairs for v in pair):
-            raise ValueError
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"within must be START:STOP per axis such as 512:1024,0:2048, got {value!r}"
-        ) from None
-    return pairs
-
-
-def _patch(value: Any, within: Any) -> PrivatePatch:
-    region = None if within is None else _within(within)
-    if isinstance(value, str) and value.startswith("disk:"):
-        return Disk(_whole("disk radius", value.removeprefix("disk:")), within=region)
-    if isinstance(value, str) and value.endswith(".npy"):
-        return Mask(np.load(value, allow_pickle=False).astype(bool), within=region)
-    return Patch(parse_size("patch", value), within=region)
+    def stop(self, where: str = "") -> None:
+        """Refuse if anything is wrong."""
+        if self.said:
+            raise ValueError(where + "; ".join(dict.fromkeys(self.said)))
 
 
 _SAMPLERS: Mapping[str, type[Sampling]] = {
     "poisson": Poisson,
     "fixed": FixedSize,
+    "allocation": RandomAllocation,
     "shuffle": Shuffle,
 }
 
@@ -193,43 +133,45 @@ def sampling_name(sampling: Sampling) -> str:
     return next(name for name, kind in _SAMPLERS.items() if isinstance(sampling, kind))
 
 
-def _sampling(settings: Settings) -> Sampling:
-    kind = settings.get("sampling")
-    batch = _optional(settings, "batch_size", _whole)
-    dataset = _optional(settings, "dataset_size", _whole)
-    rate = _optional(settings, "sampling_probability", parse_fraction)
-    if kind == "poisson":
-        return Poisson(batch_size=batch, dataset_size=dataset, sampling_probability=rate)
-    if rate is not None:
-        raise ValueError("sampling_probability goes with sampling poisson only")
-    if kind == "fixed":
-        if batch is None or dataset is None:
-            raise ValueError("sampling fixed needs batch_size and dataset_size")
-        return FixedSize(batch_size=batch, dataset_size=dataset)
-    if kind == "shuffle":
-        return Shuffle(batch_size=batch, dataset_size=dataset)
-    if kind is None:
-        raise ValueError("sampling is missing: give poisson, fixed or shuffle; it has no default")
-    raise ValueError(f"sampling must be poisson, fixed or shuffle, got {kind!r}")
-
-
-def _optional(settings: Settings, name: str, parse: Callable[[str, Any], Any]) -> Any:
-    value = settings.get(name)
-    return None if value is None else parse(name, value)
-
-
-def _pixel_noise(settings: Settings) -> PixelNoise | None:
-    if settings.get("pixel_noise") is None:
-        for name in ("pixel_channels", "pixel_range"):
-            if settings.get(name) is not None:
-                raise ValueError(f"{name} goes with pixel_noise")
+def _sampling(settings: Settings, faults: Faults) -> Sampling | None:
+    names = ("sampling", "batch_size", "dataset_size", "sampling_probability")
+    before = len(faults.said)
+    kind, batch, dataset, rate = (faults.read(settings, name) for name in names)
+    if settings.get("sampling") is None:
+        faults.said.append(
+            "sampling is missing: give poisson, fixed, allocation or shuffle; it has no default"
+        )
+    if len(faults.said) > before:
         return None
-    require(settings, "pixel_channels", "pixel_range")
-    return PixelNoise(
-        std=_number("pixel_noise", settings["pixel_noise"]),
-        channels=_whole("pixel_channels", settings["pixel_channels"]),
-        value_range=_number("pixel_range", settings["pixel_range"]),
-    )
+    if kind == "poisson":
+        return faults.attempt(
+            Poisson, batch_size=batch, dataset_size=dataset, sampling_probability=rate
+        )
+    if rate is not None:
+        faults.said.append("sampling_probability goes with sampling poisson only")
+    elif kind == "shuffle":
+        return faults.attempt(Shuffle, batch_size=batch, dataset_size=dataset)
+    elif batch is None or dataset is None:
+        faults.said.append(f"sampling {kind} needs batch_size and dataset_size")
+    elif kind == "fixed":
+        return faults.attempt(FixedSize, batch_size=batch, dataset_size=dataset)
+    else:
+        return faults.attempt(RandomAllocation, batch_size=batch, dataset_size=dataset)
+    return None
+
+
+def _pixel_noise(settings: Settings, faults: Faults) -> PixelNoise | None:
+    names = ("pixel_noise", "pixel_channels", "pixel_range")
+    std, channels, change = (faults.read(settings, name) for name in names)
+    if settings.get("pixel_noise") is None:
+        for name in names[1:]:
+            if settings.get(name) is not None:
+                faults.said.append(f"{name} goes with pixel_noise")
+        return None
+    faults.attempt(require, settings, *names[1:])
+    if None in (std, channels, change):
+        return None
+    return PixelNoise(std=std, channels=channels, value_range=change)
 
 
 def require(settings: Settings, *names: str) -> None:
@@ -242,45 +184,52 @@ def require(settings: Settings, *names: str) -> None:
 
 def image_axes(settings: Settings) -> int:
     """How many axes the images have."""
-    image = _image(settings["image"])
+    image = parse_image("image", settings["image"])
     return len(image[0] if isinstance(image, list) else image)
+
+
+def _crop_and_patch(settings: Settings, faults: Faults) -> tuple[Any, Any, Any]:
+    for name in ("image", "crop", "patch"):
+        faults.attempt(require, settings, name)
+    image, size = faults.read(settings, "image"), faults.read(settings, "crop")
+    padding, within = faults.read(settings, "padding", 0), faults.read(settings, "within")
+    crop = patch = None
+    if size is not None and padding is not None:
+        crop = faults.attempt(RandomCrop, size, padding=padding)
+    if settings.get("patch") is not None:
+        patch = faults.attempt(parse_patch, "patch", settings["patch"], within)
+    return image, crop, patch
 
 
 def crop_and_patch(settings: Settings) -> tuple[Any, RandomCrop, PrivatePatch]:
     """Image, crop and patch of the settings."""
-    require(settings, "image", "crop", "patch")
-    padding = settings.get("padding")
-    return (
-        _image(settings["image"]),
-        RandomCrop(
-            parse_size("crop", settings["crop"]),
-            padding=0 if padding is None else _padding(padding),
-        ),
-        _patch(settings["patch"], settings.get("within")),
-    )
+    faults = Faults()
+    found = _crop_and_patch(settings, faults)
+    faults.stop()
+    return found
 
 
 def one_plan(settings: Settings, **defaults: Any) -> TrainingPlan:
     """The plan of one phase; `defaults` fill what a search will replace."""
     settings = {**defaults, **{k: v for k, v in settings.items() if v is not None}}
-    image, crop, patch = crop_and_patch(settings)
-    sampling = _sampling(settings)
-    require(settings, "noise_multiplier")
+    faults = Faults()
+    image, crop, patch = _crop_and_patch(settings, faults)
+    sampling = _sampling(settings, faults)
+    faults.attempt(require, settings, "noise_multiplier")
     if settings.get("steps") is None and settings.get("epochs") is None:
-        raise ValueError("the length of the training is missing: give --steps or --epochs")
+        faults.said.append("the length of the training is missing: give --steps or --epochs")
+    numbers = {
+        name: faults.read(settings, name)
+        for name in ("noise_multiplier", "steps", "epochs", "views_clipped")
+    }
+    counts = {name: faults.read(settings, name, 1) for name in ("images_per_person", "views")}
+    noise = _pixel_noise(settings, faults)
+    faults.stop()
+    assert sampling is not None
     return TrainingPlan(
-        image=image,
-        crop=crop,
-        patch=patch,
-        sampling=sampling,
-        noise_multiplier=_number("noise_multiplier", settings["noise_multiplier"]),
-        steps=_optional(settings, "steps", _whole),
-        epochs=_optional(settings, "epochs", _whole),
-        images_per_person=_whole("images_per_person", settings.get("images_per_person", 1)),
-        views=_whole("views", settings.get("views", 1)),
-        views_clipped=settings.get("views_clipped"),
-        pixel_noise=_pixel_noise(settings),
-    )
+        image=image, crop=crop, patch=patch, sampling=sampling, pixel_noise=noise,
+        **numbers, **counts,
+    )  # fmt: skip
 
 
 def any_plan(settings: Settings) -> TrainingPlan | Composition:
@@ -293,31 +242,47 @@ def any_plan(settings: Settings) -> TrainingPlan | Composition:
     return plans[0] if len(plans) == 1 else Composition(plans)
 
 
-def _known(table: Mapping[str, Any], extra: tuple[str, ...], where: str) -> None:
-    allowed = (*KEYS, *extra)
+def _faults(table: Mapping[str, Any], extra: tuple[str, ...], given: Settings) -> list[str]:
+    """What is wrong with the keys of a table and with their values, but for those given."""
+    faults = Faults()
     for key in table:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.0)
-            raise ValueError(
-                f"unknown key {key!r} in {where}; the nearest known key is {near[0]!r}"
-            )
+        if key in PARSERS and key not in given:
+            faults.read(dict(table), key)
+        elif key not in (*KEYS, *extra):
+            near = difflib.get_close_matches(key, (*KEYS, *extra), n=1, cutoff=0.0)
+            faults.said.append(f"unknown key {key!r}; the nearest known key is {near[0]!r}")
+    return faults.said
 
 
-def _read(path: str, tables: tuple[str, ...]) -> Settings:
+def _read(path: str, tables: tuple[str, ...], given: Settings) -> Settings:
     try:
-        with Path(path).open("rb") as file:
-            table = tomllib.load(file)
+        text = Path(path).read_bytes().decode()
+        table = tomllib.loads(text, parse_float=_toml_float)
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"config {path} is not TOML: it is not a text in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config {path} is not TOML: {error}") from None
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, brackets likewise
+        raise ValueError(f"config {path} holds a value that is too long to be a setting") from None
+    faults = Faults()
+    faults.said += _faults(table, ("phase", *tables), given)
     phases = table.get("phase", [])
-    if not isinstance(phases, list) or not all(isinstance(p, dict) for p in phases):
-        raise ValueError(f"config {path}: phases are written as [[phase]] tables")
-    _known(table, ("phase", *tables), path)
-    for phase in phases:
-        _known(phase, (), f"a phase of {path}")
+    if isinstance(phases, list) and all(isinstance(p, dict) for p in phases):
+        for number, phase in enumerate(phases, 1):
+            faults.said += [f"phase {number}: {said}" for said in _faults(phase, (), {})]
+    else:
+        faults.said.append("phases are written as [[phase]] tables")
+    faults.stop(f"config {path}: ")
     return table
+
+
+def _toml_float(text: str) -> float | str:
+    # What rounds to 0 stays text, to be refused with its name.
+    return float(text) or (
+        text if any(digit in text.lower().split("e")[0] for digit in "123456789") else 0.0
+    )
 
 
 def collect(
@@ -328,7 +293,7 @@ def collect(
     `tables` are the further tables that the file may have.
     """
     given = {k: v for k, v in flags.items() if v is not None and v != ()}
-    settings: Settings = {} if config is None else _read(config, tables)
+    settings: Settings = {} if config is None else _read(config, tables, given)
     for one, other in (("steps", "epochs"), ("sampling_probability", "batch_size")):
         if one in given:
             settings.pop(other, None)

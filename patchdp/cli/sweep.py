@@ -16,10 +16,10 @@ import click
 from patchdp.cli import output
 from patchdp.cli.privacy import method_of
 from patchdp.cli.settings import GEOMETRY, TRAINING, collect, one_plan, options, parse_fraction
-from patchdp.grid import REPLACES, AnyGrid, Cell, cell
 from patchdp.plan import TrainingPlan
-from patchdp.sweep import Sweep
-from patchdp.sweep import sweep as run
+from patchdp.sweeps import Sweep
+from patchdp.sweeps import sweep as run
+from patchdp.sweeps.grid import REPLACES, AnyGrid, Cell, cell
 
 __all__ = ["sweep"]
 

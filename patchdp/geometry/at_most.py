@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchdp._checks import shown
 from patchdp.geometry.crop import Crop, T
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size
@@ -20,6 +21,9 @@ __all__ = ["AtMost"]
 @dataclass(frozen=True, repr=False)
 class AtMost(Crop):
     """Sees a part of what `crop` sees: the probabilities of `crop` are bounds.
+
+    A bound stays one in views, by chance, after resizing and inside another crop; it is no bound
+    on what is cropped out of it, of which `NestedCrop` would have to know where it lies.
 
     >>> from patchdp.geometry import RandomCrop
     >>> AtMost(RandomCrop((4, 4)))
@@ -32,6 +36,8 @@ class AtMost(Crop):
     crop: Crop
 
     def __post_init__(self) -> None:
+        if not isinstance(self.crop, Crop):
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
         if isinstance(self.crop, AtMost):
             object.__setattr__(self, "crop", self.crop.crop)
 

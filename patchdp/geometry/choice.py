@@ -10,14 +10,14 @@ Fraction(47, 70)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from patchdp._checks import probability as as_probability
+from patchdp._checks import chance
 from patchdp.geometry.crop import Crop, T
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size
+from patchdp.geometry.sizes import Size, as_tuple
 
 __all__ = ["ChoiceCrop"]
 
@@ -43,12 +43,11 @@ class ChoiceCrop(Crop):
 
     def __post_init__(self) -> None:
         for name in ("crops", "weights"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, tuple(value) if isinstance(value, Iterable) else ())
+            object.__setattr__(self, name, as_tuple(getattr(self, name)) or ())
         if not self.crops or not all(isinstance(crop, Crop) for crop in self.crops):
             raise ValueError(f"crops must be at least one crop, got {self.crops!r}")
-        for weight in self.weights:
-            as_probability("weight", weight)
+        weights = tuple(chance("weight", weight) for weight in self.weights)
+        object.__setattr__(self, "weights", weights)
         if len(self.weights) != len(self.crops) or abs(float(sum(self.weights)) - 1) > 1e-9:
             raise ValueError(
                 f"weights must be {len(self.crops)} probabilities that sum to 1, one for each "

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeVar
 
-from patchdp._checks import whole
+from patchdp._checks import choice, flag, shown, whole
 from patchdp.geometry.law import Floats, WindowLaw
 from patchdp.geometry.reading import PADDING_MODES, PaddingMode, Reading, ReadWindows
-from patchdp.geometry.sizes import Interval, Size, as_size, spelled
+from patchdp.geometry.sizes import Interval, Size, as_pairs, as_size, as_tuple, spelled
 from patchdp.geometry.windows import AxisLaw, AxisWindows
 
 __all__ = ["Crop", "RandomCrop", "same_axes"]
@@ -51,7 +51,8 @@ class Crop(ABC):
     def combine(self, probabilities: Sequence[T]) -> T:
         """The hit probability of the crop from those of its `laws`, strictly increasing in each.
 
-        The arguments are fractions, floats, or arrays, and so is the result.
+        The arguments are fractions, floats, or arrays, and so is the result; a fraction that would
+        have too many digits comes as a float, right to a relative 1e-13.
         """
         return probabilities[0]
 
@@ -85,10 +86,9 @@ class RandomCrop(Crop):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size("crop", self.size))
         object.__setattr__(self, "padding", _as_padding(self.padding, len(self.size)))
-        if self.padding_mode not in PADDING_MODES:
-            raise ValueError(
-                f"padding_mode must be one of {', '.join(PADDING_MODES)}, got {self.padding_mode!r}"
-            )
+        mode = choice("padding_mode", self.padding_mode, PADDING_MODES)
+        object.__setattr__(self, "padding_mode", mode)
+        object.__setattr__(self, "pad_if_needed", flag("pad_if_needed", self.pad_if_needed))
 
     def margins(self, axis: int) -> Interval:
         """Pixels added before and after the image along `axis`."""
@@ -150,20 +150,20 @@ def same_axes(size: Size, image: Size) -> None:
 
 
 def _as_padding(padding: object, axes: int) -> int | tuple[Interval, ...]:
-    if not isinstance(padding, Sequence):
+    if as_tuple(padding) is None and not isinstance(padding, str):
         return whole("padding", padding, least=0)
-    pairs: list[Interval] = []
-    for pair in padding:
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-            raise ValueError(
-                "padding must be one whole number, or one (before, after) pair per axis, "
-                f"got {padding!r}"
-            )
-        before, after = (whole("padding", side, least=0) for side in pair)
-        pairs.append((before, after))
+    pairs = as_pairs(padding)
+    if pairs is None:
+        raise ValueError(
+            "padding must be one whole number, or one (before, after) pair per axis, "
+            f"got {shown(padding)}"
+        )
     if len(pairs) != axes:
         raise ValueError(
             f"padding must have {axes} (before, after) pairs, one per axis of the crop, "
-            f"got {padding!r}"
+            f"got {shown(padding)}"
         )
-    return tuple(pairs)
+    return tuple(
+        (whole("padding", before, least=0), whole("padding", after, least=0))
+        for before, after in pairs
+    )

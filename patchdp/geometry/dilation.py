@@ -3,7 +3,7 @@
 A window of length `c` that starts at `o` contains a pixel of `M + t` exactly when `o - t` lies in
 the Minkowski sum of `M` with `{-(c-1), ..., 0}` on every axis. That set is computed once; the
 number of its points in `{first - t, ..., last - t}` is a box sum, for all `t` together.
-Source: `docs/theory.md`, "Geometry" (Theorem 4).
+Source: `docs/theory/geometry.md`, "Arbitrary pixel sets" (Theorem 4).
 """
 
 from __future__ import annotations
@@ -12,24 +12,59 @@ import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
+from patchdp._budget import STEP, affordable
 from patchdp.geometry.law import Floats, WindowLaw
 from patchdp.geometry.reading import ReadWindows
 from patchdp.geometry.sizes import Interval, Size
-from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows
+from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows, SpacedWindows
 
-__all__ = ["mask_hits", "mask_map", "mask_share"]
+__all__ = ["few_corners", "mask_hits", "mask_map", "mask_share", "mask_work", "union_hits"]
 
-# Array entries that counting a shape under one law may touch, some seconds' worth.
-MOST_ENTRIES = 400_000_000
+Plain = AxisWindows | SpacedWindows
+Part = Plain | ReadWindows
+
+
+def few_corners(
+    shape: Size, windows: Sequence[Plain], corners: Sequence[Interval]
+) -> list[Interval]:
+    """The corners among which the first of the worst is, for any set of pixels of that shape.
+
+    >>> few_corners((3,), [AxisWindows(length=2, first=0, last=100)], [(0, 99)])
+    [(0, 1)]
+
+    Where along an axis all windows that could touch the set exist, it does not matter where the
+    set is: the first such corner will do for all of them and those after it.
+    """
+    found = []
+    for size, law, (lowest, highest) in zip(shape, windows, corners, strict=True):
+        # The set at t is touched by windows from t - length + 1 to t + size - 1.
+        full = max(lowest, law.first + law.length - 1)
+        inside = isinstance(law, AxisWindows) and full + size - 1 <= law.last
+        found.append((lowest, min(highest, full) if inside else highest))
+    return found
+
+
+def mask_work(
+    shape: Size, windows: Sequence[Plain], corners: Sequence[Interval]
+) -> tuple[int, int]:
+    """Numbers that `mask_hits` holds in its largest array, and numbers it touches."""
+    counts = [n + law.length - 1 for n, law in zip(shape, windows, strict=True)]
+    held = work = math.prod(counts)
+    for axis, (lowest, highest) in enumerate(corners):
+        counts[axis] = highest - lowest + 1
+        here = math.prod(counts)
+        held, work = max(held, here), work + here * _stretch_count(windows[axis])
+    return held, work
 
 
 def mask_hits(
     pixels: npt.NDArray[np.bool_],
-    windows: Sequence[AxisWindows],
+    windows: Sequence[Plain],
     corners: Sequence[Interval],
 ) -> npt.NDArray[np.int64]:
     """Number of windows that contain a pixel of the set, for every first corner.
@@ -53,11 +88,73 @@ def mask_hits(
     counts: npt.NDArray[np.int64] = touched.astype(np.int64)
     for axis, (law, (lowest, highest)) in enumerate(zip(windows, corners, strict=True)):
         shift = law.length - 1 - np.arange(lowest, highest + 1, dtype=np.int64)
-        size = counts.shape[axis]
-        start = np.clip(law.first + shift, 0, size)
-        stop = np.clip(law.last + shift + 1, 0, size)
-        counts = _window_sums(counts, axis, (start, np.maximum(start, stop)))
+        size, prefix = counts.shape[axis], _prefix_sums(counts, axis)
+        counts = np.zeros((1,), dtype=np.int64)
+        for first, last in _stretches(law):
+            start = np.clip(first + shift, 0, size)
+            stop = np.maximum(start, np.clip(last + shift + 1, 0, size))
+            counts = counts + _between(prefix, axis, (start, stop))
     return counts
+
+
+def union_hits(
+    boxes: Sequence[tuple[Size, Size]], windows: Sequence[AxisWindows]
+) -> tuple[int, int] | None:
+    """Number of windows that contain a pixel of one of the boxes, and of all windows.
+
+    >>> rows = AxisWindows(length=2, first=0, last=6)
+    >>> union_hits([((0,), (1,)), ((5,), (3,))], [rows])
+    (4, 7)
+
+    Each box is hit from a box of first pixels; the union of those is counted on the grid of their
+    ends. None where there are too many boxes.
+
+    Args:
+        boxes: first corner and size of each.
+        windows: the windows along each axis.
+    """
+    axes = range(len(windows))
+    if not affordable((2 * len(boxes) + 1) ** len(axes), STEP * len(boxes) * 2 ** len(axes)):
+        return None
+    ends = [
+        [
+            (max(law.first, at[k] - law.length + 1), min(law.last, at[k] + size[k] - 1) + 1)
+            for at, size in boxes
+        ]
+        for k, law in enumerate(windows)
+    ]
+    edges = [sorted({e for pair in pairs for e in pair}) for pairs in ends]
+    begun = np.zeros([len(line) for line in edges], dtype=np.int64)
+    for pairs in zip(*ends, strict=True):
+        if all(start < stop for start, stop in pairs):
+            for corner in itertools.product((0, 1), repeat=len(axes)):
+                index = tuple(edges[k].index(pairs[k][side]) for k, side in enumerate(corner))
+                begun[index] += (-1) ** sum(corner)
+    for axis in axes:
+        begun = np.cumsum(begun, axis=axis)
+    # Lengths beyond 64 bits are multiplied as Python's own numbers, one axis at a time.
+    count: Any = (begun > 0).astype(object)
+    for line in edges:
+        widths = np.array([b - a for a, b in itertools.pairwise(line)] + [0], dtype=object)
+        count = np.tensordot(widths, count, axes=(0, 0))
+    return int(count), math.prod(law.total for law in windows)
+
+
+def _stretches(law: Plain) -> list[Interval]:
+    """Runs of equally likely first pixels that make up the law."""
+    if isinstance(law, AxisWindows):
+        return [(law.first, law.last)]
+    runs = _stretch_count(law)
+    ahead = law.total // runs - 1
+    starts = (law.first + k * law.stride for k in range(runs))
+    return [(start, start + ahead) for start in starts]
+
+
+def _stretch_count(law: Plain) -> int:
+    if isinstance(law, AxisWindows):
+        return 1
+    # Shifts and tiles of a stride of 1 are the same thing.
+    return min(law.tiles, law.shifts) if law.stride == 1 else law.tiles
 
 
 def mask_map(
@@ -96,34 +193,52 @@ def mask_share(
     return share
 
 
-_Part = AxisWindows | ReadWindows
-
-
 def _components(
     law: WindowLaw, shape: Size, image: Size, corners: Sequence[Interval]
-) -> list[tuple[Fraction | float, tuple[_Part, ...]]] | None:
+) -> list[tuple[Fraction | float, tuple[Part, ...]]] | None:
     places = math.prod(highest - lowest + 1 for lowest, highest in corners)
-    entries = places + math.prod(image) + math.prod(shape)
-    read = any(isinstance(part, ReadWindows) for laws in law.axes for part in laws)
-    cost = entries * (places if read else 1)
-    mixed = math.prod(max(part.width for part in laws) for laws in law.axes)
-    if cost * mixed * len(law.weights) > MOST_ENTRIES:
+    mixed = len(law.weights) * math.prod(max(p.width for p in laws) for laws in law.axes)
+    # The least that any of them costs, before they are listed.
+    if not affordable(0, mixed * (STEP + places)):
         return None
-    found: list[tuple[Fraction | float, tuple[_Part, ...]]] = []
+    found: list[tuple[Fraction | float, tuple[Part, ...]]] = []
+    total = 0
     for weight, component in zip(law.weights, law.index.tolist(), strict=True):
         alternatives = [_unmixed(law.axes[axis][k]) for axis, k in enumerate(component)]
         for choice in itertools.product(*alternatives):
             parts = tuple(p for _, p in choice if _is_counted(p))
             if len(parts) < len(choice):
                 return None
-            found.append((weight * math.prod([w for w, _ in choice]), parts))  # type: ignore[arg-type]
+            held, work = _read_work(parts, shape, image, corners)
+            total += work
+            if not affordable(held, total):
+                return None
+            found.append((weight * math.prod([w for w, _ in choice]), parts))
     return found
 
 
-def _is_counted(part: AxisLaw) -> bool:
-    if isinstance(part, ReadWindows):
-        return isinstance(part.windows, AxisWindows)
-    return isinstance(part, AxisWindows)
+# Calls of numpy for one place that is read through copies or resizing.
+_CALLS = 16
+
+
+def _read_work(
+    parts: Sequence[Part], shape: Size, image: Size, corners: Sequence[Interval]
+) -> tuple[int, int]:
+    plain = [part.windows if isinstance(part, ReadWindows) else part for part in parts]
+    windows = [part for part in plain if isinstance(part, Plain)]
+    if not any(isinstance(part, ReadWindows) for part in parts):
+        return mask_work(shape, windows, corners)
+    places = math.prod(highest - lowest + 1 for lowest, highest in corners)
+    read = tuple(
+        len(part.reading.low) if isinstance(part, ReadWindows) else n
+        for part, n in zip(parts, image, strict=True)
+    )
+    held, work = mask_work(read, windows, [(0, 0)] * len(windows))
+    return max(held, math.prod(image)), places * (_CALLS * STEP + work + math.prod(image))
+
+
+def _is_counted(part: AxisLaw) -> TypeGuard[Part]:
+    return isinstance(part.windows if isinstance(part, ReadWindows) else part, Plain)
 
 
 def _unmixed(law: AxisLaw) -> list[tuple[Fraction, AxisLaw]]:
@@ -134,7 +249,7 @@ def _unmixed(law: AxisLaw) -> list[tuple[Fraction, AxisLaw]]:
 
 def _read_hits(
     pixels: npt.NDArray[np.bool_],
-    laws: Sequence[_Part],
+    laws: Sequence[Part],
     image: Size,
     corners: Sequence[Interval],
 ) -> npt.NDArray[np.int64]:
@@ -144,7 +259,7 @@ def _read_hits(
     are cropped; it depends on the place, so places are taken one by one.
     """
     windows = [part.windows if isinstance(part, ReadWindows) else part for part in laws]
-    plain = [law for law in windows if isinstance(law, AxisWindows)]
+    plain = [law for law in windows if isinstance(law, Plain)]
     if not any(isinstance(part, ReadWindows) for part in laws):
         return mask_hits(pixels, plain, corners)
     counts = np.zeros(tuple(high - low + 1 for low, high in corners), dtype=np.int64)
@@ -175,10 +290,25 @@ def _window_sums(
     axis: int,
     sides: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.int64]:
+    return _between(_prefix_sums(values, axis), axis, sides)
+
+
+def _prefix_sums(
+    values: npt.NDArray[np.int64] | npt.NDArray[np.bool_], axis: int
+) -> npt.NDArray[np.int64]:
     shape = list(values.shape)
     shape[axis] += 1
     prefix = np.zeros(shape, dtype=np.int64)
     inner = tuple(slice(1, None) if k == axis else slice(None) for k in range(values.ndim))
     np.cumsum(values, axis=axis, dtype=np.int64, out=prefix[inner])
+    return prefix
+
+
+def _between(
+    prefix: npt.NDArray[np.int64],
+    axis: int,
+    sides: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+) -> npt.NDArray[np.int64]:
     start, stop = sides
-    return np.take(prefix, stop, axis=axis) - np.take(prefix, start, axis=axis)
+    sums: npt.NDArray[np.int64] = np.take(prefix, stop, axis=axis)
+    return sums - np.take(prefix, start, axis=axis)

@@ -16,7 +16,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from patchdp._checks import probability as as_probability
+from patchdp._budget import afford
+from patchdp._checks import chance, shown
 from patchdp.geometry.crop import Crop, RandomCrop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.random_resized import as_range
@@ -45,6 +46,11 @@ class ErasedWindows(CountedLaw):
     def hits_at(self, starts: Counts, stops: Counts) -> Counts:
         counts = np.empty(starts.shape, dtype=np.int64)
         width = stops - starts
+        afford(
+            self.windows.length + int(width.max(initial=0)),
+            "erasing a part of a window",
+            "use a smaller crop, or leave the erasing out: it shows at most what the crop shows",
+        )
         for size in np.unique(width):
             same = width == size
             counts[same] = self._hits_of_width(int(size), starts[same])
@@ -91,7 +97,7 @@ class Cutout(Crop):
             raise ValueError(
                 f"erased box {spelled(self.size)} must fit the crop {spelled(self.crop.size)}"
             )
-        as_probability("probability", self.probability)
+        object.__setattr__(self, "probability", chance("probability", self.probability))
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         windows = self.crop.windows(image)
@@ -126,8 +132,8 @@ class RandomErasing(Crop):
     Raises:
         ValueError: another crop, a probability outside (0, 1], pairs that are not ordered.
 
-    Source: `torchvision.transforms.RandomErasing`; see the section on crop distributions of
-    docs/theory.md.
+    Source: `torchvision.transforms.RandomErasing`; see `docs/theory/geometry.md`,
+    "Crop distributions".
     """
 
     crop: RandomCrop
@@ -139,7 +145,7 @@ class RandomErasing(Crop):
         _check_crop(self.crop)
         if len(self.crop.size) != 2:
             raise ValueError(f"crop must have two axes, (height, width), got {self.crop!r}")
-        as_probability("probability", self.probability)
+        object.__setattr__(self, "probability", chance("probability", self.probability))
         object.__setattr__(self, "scale", as_range("scale", self.scale))
         object.__setattr__(self, "ratio", as_range("ratio", self.ratio))
 
@@ -154,9 +160,8 @@ class RandomErasing(Crop):
         rows, columns = np.nonzero(table[1:, 1:])
         boxes = table[rows + 1, columns + 1]
         if fits > 0:
-            # Less erased than drawn is the safe side of the rounding.
             drawn = 1.0 if fits >= 1 else -math.expm1(10 * math.log1p(-fits))
-            boxes *= drawn / fits * (1 - relative_error(self.scale, self.ratio))
+            boxes *= drawn / fits
         heights, row = np.unique(rows, return_inverse=True)
         widths, column = np.unique(columns, return_inverse=True)
         axes = (
@@ -166,7 +171,8 @@ class RandomErasing(Crop):
         index = np.zeros((len(boxes) + 1, 2), dtype=np.int64)
         index[1:, 0], index[1:, 1] = row + 1, column + 1
         weights = np.concatenate([[1.0], -float(self.probability) * boxes])
-        return (WindowLaw(axes, index, weights, monotone=False),)
+        slack = relative_error(self.scale, self.ratio)
+        return (WindowLaw(axes, index, weights, monotone=False, slack=slack),)
 
     def __repr__(self) -> str:
         said = [repr(self.crop), repr(self.probability)]
@@ -180,5 +186,5 @@ class RandomErasing(Crop):
 def _check_crop(crop: object) -> None:
     if not isinstance(crop, RandomCrop) or crop.padding_mode != "constant" or crop.pad_if_needed:
         raise ValueError(
-            f"crop must be a RandomCrop with constant padding and a fixed size, got {crop!r}"
+            f"crop must be a RandomCrop with constant padding and a fixed size, got {shown(crop)}"
         )

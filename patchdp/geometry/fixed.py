@@ -1,26 +1,24 @@
-"""Windows that are where they are, and grids of them.
+"""Windows that are where they are.
 
->>> from patchdp.geometry import CenterCrop, GridCrop, Patch, WholeImage, inclusion
+>>> from patchdp.geometry import CenterCrop, Patch, WholeImage, inclusion
 >>> inclusion((256, 256), CenterCrop((224, 224)), Patch((4, 4), at=(0, 0))).probability
 Fraction(0, 1)
 >>> inclusion((64, 64), WholeImage(), Patch((1, 1))).probability
 Fraction(1, 1)
->>> inclusion((64, 64), GridCrop((16, 16)), Patch((2, 2))).probability     # touches 4 of 16 tiles
-Fraction(1, 4)
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
-from patchdp._checks import whole
+from patchdp._checks import MOST
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, as_size, spelled
-from patchdp.geometry.windows import AxisWindows, WeightedWindows
+from patchdp.geometry.sizes import Size, as_size
+from patchdp.geometry.windows import AxisWindows
 
-__all__ = ["CenterCrop", "FixedCrop", "GridCrop", "WholeImage"]
+__all__ = ["CenterCrop", "FixedCrop", "WholeImage"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class FixedCrop(Crop):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size("crop", self.size))
-        corner = tuple(whole("at", entry, least=-(2**62)) for entry in self.at)
+        corner = as_size("at", self.at, least=-MOST)
         if len(corner) != len(self.size):
             raise ValueError(f"at must have {len(self.size)} axes as the crop, got {self.at!r}")
         object.__setattr__(self, "at", corner)
@@ -94,66 +92,10 @@ class CenterCrop(Crop):
         """First corner of the window; 0 along an axis that the window covers."""
         same_axes(self.size, image)
         pairs = zip(image, self.size, strict=True)
-        return tuple(max(0, round((length - size) / 2)) for length, size in pairs)
+        return tuple(max(0, round(Fraction(length - size, 2))) for length, size in pairs)
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         return FixedCrop(self.size, at=self.corner(image)).laws(image)
 
     def __repr__(self) -> str:
         return f"CenterCrop({self.size!r})"
-
-
-@dataclass(frozen=True, repr=False)
-class GridCrop(Crop):
-    """One tile of a grid, every tile equally likely.
-
-    >>> GridCrop((64, 64), stride=(32, 32)).tiles((128, 128))
-    9
-
-    Tiles start at 0, `stride`, 2 `stride`, ...; what no full tile covers is not seen.
-
-    Args:
-        size: pixels of a tile along each axis.
-        stride: distance of neighbouring tiles along each axis; the size where not given.
-
-    Raises:
-        ValueError: a length below 1, numbers of axes that differ.
-    """
-
-    size: Size
-    stride: Size | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", as_size("crop", self.size))
-        if self.stride is not None:
-            object.__setattr__(self, "stride", as_size("stride", self.stride))
-            if len(self.stride) != len(self.size):
-                raise ValueError(
-                    f"stride must have {len(self.size)} axes as the tile, got {self.stride}"
-                )
-
-    def windows(self, image: Size) -> tuple[WeightedWindows, ...]:
-        """The tiles along each axis."""
-        same_axes(self.size, image)
-        if any(n > length for n, length in zip(self.size, image, strict=True)):
-            raise ValueError(
-                f"tile {spelled(self.size)} does not fit image {spelled(image)}; use a smaller one"
-            )
-        laws = []
-        for length, size, stride in zip(image, self.size, self.stride or self.size, strict=True):
-            last = (length - size) // stride * stride
-            laws.append(
-                WeightedWindows(size, 0, tuple(int(k % stride == 0) for k in range(last + 1)))
-            )
-        return tuple(laws)
-
-    def tiles(self, image: Size) -> int:
-        """Number of tiles in an image."""
-        return math.prod(law.total for law in self.windows(image))
-
-    def laws(self, image: Size) -> tuple[WindowLaw, ...]:
-        return (WindowLaw.single(self.windows(image)),)
-
-    def __repr__(self) -> str:
-        stride = "" if self.stride is None else f", stride={self.stride!r}"
-        return f"GridCrop({self.size!r}{stride})"

@@ -9,15 +9,13 @@ Fraction(8, 9)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
-
+from patchdp._checks import shown
 from patchdp.geometry.crop import Crop, RandomCrop
 from patchdp.geometry.fixed import CenterCrop
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size, spelled
-from patchdp.geometry.windows import AxisWindows, WeightedWindows, Windows
+from patchdp.geometry.windows import AxisWindows, SpacedWindows, Windows
 
 __all__ = ["NestedCrop"]
 
@@ -35,8 +33,10 @@ class NestedCrop(Crop):
         inner: the second crop, without padding.
 
     Raises:
-        ValueError: crops that are not crops; on use, crops that are not such windows, an outer
-            one that exceeds the image.
+        ValueError: crops that are not crops, an outer one of which only a bound is known; on use,
+            crops that are not such windows, an outer one that exceeds the image.
+
+    Source: `docs/theory/geometry.md`, "Nested crops".
     """
 
     outer: Crop
@@ -45,7 +45,17 @@ class NestedCrop(Crop):
     def __post_init__(self) -> None:
         for crop in (self.outer, self.inner):
             if not isinstance(crop, Crop):
-                raise ValueError(f"a nested crop is made of crops, got {crop!r}")
+                raise ValueError(f"a nested crop is made of crops, got {shown(crop)}")
+        if not self.outer.exact:
+            raise ValueError(
+                "the outer one of two nested crops must have a known law, not a bound on what it "
+                "shows, of which the inner one may always show the worst part; got "
+                f"{shown(self.outer)}"
+            )
+
+    @property
+    def exact(self) -> bool:
+        return self.inner.exact
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         outer = _windows(self.outer, image)
@@ -77,7 +87,6 @@ def _nested(outer: AxisWindows, inner: AxisWindows) -> Windows:
     if inner.first < 0 or inner.last + inner.length > outer.length:
         raise ValueError("the inner one of two nested crops must not be padded")
     first = outer.first + inner.first
-    ways = np.convolve(np.ones(outer.total, np.int64), np.ones(inner.total, np.int64))
-    if all(a == b for a, b in pairwise(ways.tolist())):
-        return AxisWindows(inner.length, first, first + len(ways) - 1)
-    return WeightedWindows(inner.length, first, tuple(ways.tolist()))
+    if outer.total == 1 or inner.total == 1:
+        return AxisWindows(inner.length, first, outer.last + inner.last)
+    return SpacedWindows(inner.length, first, 1, outer.total, inner.total)

@@ -16,18 +16,27 @@ PatchUnion((Patch((2, 2), at=(0, 0)), Disk(3, at=(8, 1))))
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from patchdp._budget import afford
+from patchdp._checks import MOST, exactly_positive, shown
 from patchdp._checks import count as as_count
-from patchdp.geometry.sizes import Interval, Size, as_corner, as_region, as_size, spelled
+from patchdp.geometry.sizes import (
+    Interval,
+    Size,
+    as_corner,
+    as_region,
+    as_size,
+    as_tuple,
+    spelled,
+)
 
 __all__ = ["Disk", "Mask", "Patch", "PatchUnion", "PrivatePatch"]
 
@@ -107,7 +116,9 @@ class Patch(_Placed):
 
     def pixels(self, axes: int) -> Pixels:
         """The pixel set inside its bounding box."""
-        return np.ones(self.shape(axes), dtype=np.bool_)
+        shape = self.shape(axes)
+        _afford_pixels(shape)
+        return np.ones(shape, dtype=np.bool_)
 
     def __repr__(self) -> str:
         return f"Patch({self.size!r}{self._placement()})"
@@ -198,18 +209,9 @@ class Disk(_Placed):
     radius: int | float | Fraction
 
     def __post_init__(self) -> None:
-        radius = self.radius
-        if (
-            isinstance(radius, bool)
-            or not isinstance(radius, numbers.Real)
-            or not math.isfinite(radius)
-            or radius < 0
-        ):
-            raise ValueError(f"radius must be a finite number of at least 0, got {radius!r}")
-        if isinstance(radius, numbers.Integral):
-            object.__setattr__(self, "radius", int(radius))
-        elif not isinstance(radius, Fraction):
-            object.__setattr__(self, "radius", float(radius))
+        object.__setattr__(self, "radius", exactly_positive("radius", self.radius, zero=True))
+        if self.radius > MOST:
+            raise ValueError(f"radius must be at most 2**60, got {shown(self.radius)}")
         self._place(None, None)
         if self.within is not None:
             self._place(None, self.shape(len(self.within)))
@@ -223,7 +225,7 @@ class Disk(_Placed):
 
     def pixels(self, axes: int) -> Pixels:
         """The pixel set inside its bounding box."""
-        self.shape(axes)
+        _afford_pixels(self.shape(axes))
         return _ball(Fraction(self.radius), axes)
 
     def __repr__(self) -> str:
@@ -247,30 +249,57 @@ class PatchUnion:
     parts: tuple[Patch | Mask | Disk, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.parts, Iterable):
-            raise ValueError(f"parts must be a tuple of patches, got {self.parts!r}")
-        parts = tuple(self.parts)
+        parts = as_tuple(self.parts)
+        if parts is None:
+            raise ValueError(f"parts must be a tuple of patches, got {shown(self.parts)}")
         if not parts:
             raise ValueError("parts must hold at least one patch, got none")
+        axes = []
         for part in parts:
             if not isinstance(part, Patch | Mask | Disk) or part.at is None:
-                raise ValueError(f"parts must be patches with at= given, got {part!r}")
-        axes = [len(part.at) for part in parts if part.at is not None]
+                raise ValueError(f"parts must be patches with at= given, got {shown(part)}")
+            axes.append(len(part.at))
         if len(set(axes)) > 1:
             raise ValueError(f"parts must have the same number of axes, got {sorted(set(axes))}")
         object.__setattr__(self, "parts", parts)
 
+    within: ClassVar[None] = None
+
+    def boxes(self) -> list[tuple[Size, Size]] | None:
+        """First corner and size of every part, where all of them are boxes."""
+        found = [(p.at, p.size) for p in self.parts if isinstance(p, Patch) and p.at is not None]
+        return found if len(found) == len(self.parts) else None
+
+    @property
+    def at(self) -> Size:
+        """First corner of the bounding box."""
+        return tuple(map(min, zip(*(at for at, _ in self._placed()), strict=True)))
+
+    def shape(self, axes: int) -> Size:
+        """Bounding box in an image of so many axes."""
+        ends = ([a + n for a, n in zip(*part, strict=True)] for part in self._placed(axes))
+        return tuple(max(e) - a for a, e in zip(self.at, zip(*ends, strict=True), strict=True))
+
     def placed(self, axes: int) -> Mask:
         """The union as one mask at its place."""
-        boxes = [(part.at, part.shape(axes), part.pixels(axes)) for part in self.parts]
-        first = tuple(min(at[k] for at, _, _ in boxes if at) for k in range(axes))
-        last = tuple(max(at[k] + shape[k] for at, shape, _ in boxes if at) for k in range(axes))
-        union = np.zeros(tuple(e - s for s, e in zip(first, last, strict=True)), dtype=np.bool_)
-        for at, shape, pixels in boxes:
-            assert at is not None
-            cut = (slice(a - s, a - s + n) for a, s, n in zip(at, first, shape, strict=True))
-            union[tuple(cut)] |= pixels
+        shape, first = self.shape(axes), self.at
+        afford(
+            math.prod(shape),
+            f"a union of patches across {spelled(shape)} pixels",
+            "add up the probabilities of its parts, which bounds that of the union",
+        )
+        union = np.zeros(shape, dtype=np.bool_)
+        for part, (at, size) in zip(self.parts, self._placed(axes), strict=True):
+            cut = (slice(a - s, a - s + n) for a, s, n in zip(at, first, size, strict=True))
+            union[tuple(cut)] |= part.pixels(axes)
         return Mask(union, at=first)
+
+    def _placed(self, axes: int | None = None) -> list[tuple[Size, Size]]:
+        found = []
+        for part in self.parts:
+            assert part.at is not None
+            found.append((part.at, part.shape(len(part.at) if axes is None else axes)))
+        return found
 
     def __repr__(self) -> str:
         return f"PatchUnion({self.parts!r})"
@@ -283,13 +312,23 @@ def _others(axis: int, axes: int) -> Size:
     return tuple(k for k in range(axes) if k != axis)
 
 
+def _afford_pixels(shape: Size) -> None:
+    afford(
+        math.prod(shape),
+        f"a set of pixels in a box of {spelled(shape)}",
+        f"use the box itself, Patch({shape}), which bounds every set inside it",
+    )
+
+
 def _as_pixels(pixels: Any) -> Pixels:
     try:
         array = np.asarray(pixels)
     except ValueError:
         raise ValueError("mask must be a rectangular boolean array, got rows that differ") from None
     if array.ndim == 0:
-        raise ValueError(f"mask must be a boolean array with at least one axis, got {pixels!r}")
+        raise ValueError(
+            f"mask must be a boolean array with at least one axis, got {shown(pixels)}"
+        )
     if array.dtype != np.bool_ and (
         array.dtype.kind not in "iu" or not np.isin(array, (0, 1)).all()
     ):
@@ -297,7 +336,7 @@ def _as_pixels(pixels: Any) -> Pixels:
     return array.astype(np.bool_)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _ball(radius: Fraction, axes: int) -> Pixels:
     # v.v <= radius^2 with integer v is v.v <= floor(radius^2), which is exact.
     reach = math.floor(radius)

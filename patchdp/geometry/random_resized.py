@@ -9,20 +9,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from patchdp._checks import count, positive
+from patchdp._checks import count, positive, shown
 from patchdp.geometry.crop import Crop
 from patchdp.geometry.law import Floats, WindowLaw
 from patchdp.geometry.rounded_sides import relative_error, rounded_sides
-from patchdp.geometry.sizes import Size, spelled
+from patchdp.geometry.sizes import Size, as_tuple, spelled
 from patchdp.geometry.windows import AxisWindows
 
 __all__ = ["RandomResizedCrop"]
+
+# No window of an image has such an aspect or share of its area.
+_FAR = 1e18
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class RandomResizedCrop(Crop):
     Raises:
         ValueError: a pair that is not positive and ordered; on use, an image without two axes.
 
-    Source: `torchvision.transforms.RandomResizedCrop`; the law of the sides is derived in the
-    section on crop distributions of docs/theory.md.
+    Source: `torchvision.transforms.RandomResizedCrop`; the law of the sides is derived in
+    `docs/theory/geometry.md`, "Crop distributions" (Theorem 5).
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -108,12 +110,14 @@ class RandomResizedCrop(Crop):
 
 def as_range(name: str, value: object) -> tuple[float, float]:
     """`value` as two positive floats in order."""
-    ends = list(value) if isinstance(value, Iterable) else []
+    ends = as_tuple(value) or ()
     if len(ends) != 2:
-        raise ValueError(f"{name} must be a pair (smallest, largest), got {value!r}")
+        raise ValueError(f"{name} must be a pair (smallest, largest), got {shown(value)}")
     low, high = (positive(name, end) for end in ends)
     if low > high:
-        raise ValueError(f"{name} must be a pair (smallest, largest), got {value!r}")
+        raise ValueError(f"{name} must be a pair (smallest, largest), got {shown(value)}")
+    if low < 1 / _FAR or high > _FAR:
+        raise ValueError(f"{name} must lie between 1e-18 and 1e18, got {shown(value)}")
     return low, high
 
 

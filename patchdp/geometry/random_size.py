@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from patchdp._budget import STEP, afford
+from patchdp._checks import flag
 from patchdp.geometry.crop import Crop, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.sizes import Size, as_size, spelled
@@ -30,6 +32,7 @@ class RandomSizeCrop(Crop):
         largest: largest length along each axis; the image where not given.
         centered: the window is not anywhere but in the middle, `length // 2 - size // 2` pixels
             before it, as MONAI has it.
+        clipped: a length above the image's is the image's, before it is drawn.
 
     Raises:
         ValueError: a length below 1, a largest length below the smallest; on use, a window that
@@ -39,9 +42,12 @@ class RandomSizeCrop(Crop):
     smallest: Size
     largest: Size | None = None
     centered: bool = field(default=False, kw_only=True)
+    clipped: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "smallest", as_size("smallest", self.smallest))
+        object.__setattr__(self, "centered", flag("centered", self.centered))
+        object.__setattr__(self, "clipped", flag("clipped", self.clipped))
         if self.largest is None:
             return
         object.__setattr__(self, "largest", as_size("largest", self.largest))
@@ -55,14 +61,22 @@ class RandomSizeCrop(Crop):
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
         same_axes(self.smallest, image)
-        largest = self.largest or image
-        if any(max(ends) > n for *ends, n in zip(self.smallest, largest, image, strict=True)):
+        smallest, largest = self.smallest, self.largest or image
+        if self.clipped:
+            smallest, largest = (tuple(map(min, ends, image)) for ends in (smallest, largest))
+        if any(max(ends) > n for *ends, n in zip(smallest, largest, image, strict=True)):
             raise ValueError(
-                f"crop of up to {spelled(map(max, self.smallest, largest))} does not fit image "
+                f"crop of up to {spelled(map(max, smallest, largest))} does not fit image "
                 f"{spelled(image)}; use a smaller crop"
             )
         laws = []
-        for low, high, length in zip(self.smallest, largest, image, strict=True):
+        for low, high, length in zip(smallest, largest, image, strict=True):
+            afford(
+                0,
+                f"a window of any of {high - low + 1:,} lengths",
+                "use a narrower range of lengths, or a RandomCrop of the largest, which shows more",
+                work=(high - low + 1) * STEP,
+            )
             windows = tuple(self._windows(size, length) for size in range(low, high + 1))
             weight = Fraction(1, len(windows))
             laws.append(
@@ -78,4 +92,5 @@ class RandomSizeCrop(Crop):
     def __repr__(self) -> str:
         largest = "" if self.largest is None else f", {self.largest!r}"
         centered = ", centered=True" if self.centered else ""
-        return f"RandomSizeCrop({self.smallest!r}{largest}{centered})"
+        clipped = ", clipped=True" if self.clipped else ""
+        return f"RandomSizeCrop({self.smallest!r}{largest}{centered}{clipped})"

@@ -14,17 +14,18 @@ Fraction(4, 9)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal, get_args
 
-from patchdp._checks import count, positive
+from patchdp._budget import STEP, afford
+from patchdp._checks import MOST, choice, count, exactly_positive, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.law import WindowLaw
 from patchdp.geometry.reading import Interpolation, Reading, ReadWindows
-from patchdp.geometry.sizes import Size, as_size
+from patchdp.geometry.sizes import Size, as_size, as_tuple
 from patchdp.geometry.windows import AxisLaw, AxisMixture, Windows
 
 __all__ = ["OneOf", "RandomScale", "Resize", "ResizedCrop", "Resizing"]
@@ -56,7 +57,7 @@ class Resize(Resizing):
     size: Size | int
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, Iterable):
+        if as_tuple(self.size) is not None:
             object.__setattr__(self, "size", as_size("size", self.size))
         else:
             object.__setattr__(self, "size", count("size", self.size))
@@ -94,10 +95,14 @@ class RandomScale(Resizing):
     rounding: Literal["nearest", "down"] = field(default="nearest", kw_only=True)
 
     def __post_init__(self) -> None:
-        if positive("low", self.low) > positive("high", self.high):
-            raise ValueError(f"high must be at least low={self.low!r}, got {self.high!r}")
-        if self.rounding not in {"nearest", "down"}:
-            raise ValueError(f"rounding must be 'nearest' or 'down', got {self.rounding!r}")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, exactly_positive(name, getattr(self, name)))
+        if self.low > self.high:
+            raise ValueError(f"high must be at least low={shown(self.low)}, got {shown(self.high)}")
+        if self.high > MOST:
+            raise ValueError(f"high must be at most 2**60, got {shown(self.high)}")
+        rounding = choice("rounding", self.rounding, ("nearest", "down"))
+        object.__setattr__(self, "rounding", rounding)
 
     def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
         low, high = Fraction(self.low), Fraction(self.high)
@@ -105,8 +110,15 @@ class RandomScale(Resizing):
         if low == high:
             return [(Fraction(1), _scaled(image, low, half))]
         steps = {low, high}
-        for length in image:
-            first, last = (int(length * factor + half) for factor in (low, high))
+        ends = [[int(length * factor + half) for factor in (low, high)] for length in image]
+        sizes = sum(last - first for first, last in ends)
+        afford(
+            0,
+            f"scaling an image to any of {sizes:,} sizes",
+            "use a smaller image or a narrower range of factors",
+            work=sizes * (STEP + sum(last for _, last in ends)),
+        )
+        for length, (first, last) in zip(image, ends, strict=True):
             steps.update((k - half) / length for k in range(first + 1, last + 1))
         inside = sorted(step for step in steps if low <= step <= high)
         return [
@@ -136,9 +148,9 @@ class OneOf(Resizing):
     choices: tuple[Resizing, ...]
 
     def __post_init__(self) -> None:
-        choices = tuple(self.choices) if isinstance(self.choices, Iterable) else ()
-        if not choices or not all(isinstance(choice, Resizing) for choice in choices):
-            raise ValueError(f"choices must be at least one resizing, got {self.choices!r}")
+        choices = as_tuple(self.choices)
+        if not choices or not all(isinstance(each, Resizing) for each in choices):
+            raise ValueError(f"choices must be at least one resizing, got {shown(self.choices)}")
         object.__setattr__(self, "choices", choices)
 
     def sizes(self, image: Size) -> list[tuple[Fraction, Size]]:
@@ -162,8 +174,12 @@ class ResizedCrop(Crop):
             `RandomResizedCrop` does, may stand here too.
         resizing: the new size, fixed or drawn.
         interpolation: `"nearest"` (pixel `floor(j * n / m)`), `"nearest-exact"` (the pixel under
-            the centre), `"bilinear"`, `"bicubic"`, `"lanczos"` or `"area"`. Pixels whose weight is
-            0 are not seen, unless rounding in single precision may make it something else.
+            the centre), `"bilinear"`, `"bicubic"`, `"lanczos"`, `"area"`, or the first two kernels
+            between the corners' centres: `"bilinear-corners"`, `"bicubic-corners"`; or
+            `"overlap"`, for shapes with real coordinates that touch a pixel. Pixels whose
+            weight is 0 are not seen, unless rounding in single precision may make it something
+            else. Several names stand for several arrays of one size (an image and its mask) that
+            are resized each in its way and cropped by one window: what either reads is seen.
         antialias: whether the kernel widens when the image shrinks. True sees at least as much.
 
     Raises:
@@ -172,19 +188,26 @@ class ResizedCrop(Crop):
 
     crop: Crop
     resizing: Resizing
-    interpolation: Interpolation = field(kw_only=True)
+    interpolation: Interpolation | tuple[Interpolation, ...] = field(kw_only=True)
     antialias: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop, got {self.crop!r}")
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
         if not isinstance(self.resizing, Resizing):
-            raise ValueError(f"resizing must be a resizing as Resize(256), got {self.resizing!r}")
-        if self.interpolation not in get_args(Interpolation):
             raise ValueError(
-                f"interpolation must be one of {', '.join(get_args(Interpolation))}, "
-                f"got {self.interpolation!r}"
+                f"resizing must be a resizing as Resize(256), got {shown(self.resizing)}"
             )
+        names = get_args(Interpolation)
+        kernels = tuple(choice("interpolation", each, names) for each in self._kernels or ((),))
+        several = isinstance(self.interpolation, tuple)
+        object.__setattr__(self, "interpolation", kernels if several else kernels[0])
+        object.__setattr__(self, "antialias", flag("antialias", self.antialias))
+
+    @property
+    def _kernels(self) -> tuple[Interpolation, ...]:
+        several = self.interpolation
+        return several if isinstance(several, tuple) else (several,)
 
     @property
     def exact(self) -> bool:
@@ -204,7 +227,7 @@ class ResizedCrop(Crop):
         if len(sizes) == 1:
             return self._at_size(image, sizes[0][1], {})
         components: list[tuple[Fraction, list[AxisLaw]]] = []
-        seen: dict[tuple[int, int, AxisLaw], AxisLaw] = {}
+        seen: dict[tuple[int, int, bool, AxisLaw], AxisLaw] = {}
         for probability, size in sizes:
             law = self._at_size(image, size, seen)[0]
             if not _is_affine(self.crop) or not isinstance(law.weights, tuple):
@@ -218,25 +241,36 @@ class ResizedCrop(Crop):
         return (WindowLaw.mixture(components),)
 
     def _at_size(
-        self, image: Size, size: Size, seen: dict[tuple[int, int, AxisLaw], AxisLaw]
+        self, image: Size, size: Size, seen: dict[tuple[int, int, bool, AxisLaw], AxisLaw]
     ) -> tuple[WindowLaw, ...]:
         """The crop's laws on the resized image, read through the resizing; `seen` is filled."""
         found = []
         for law in self.crop.laws(size):
             axes = []
             for laws, length, target in zip(law.axes, image, size, strict=True):
+                same = image == size or (length == target and self._keeps_axes)
                 for part in laws:
                     # Sizes that share a side share its law, and its counts.
-                    if (length, target, part) not in seen:
+                    if (length, target, same, part) not in seen:
                         reading = self._reading(length, target)
-                        same = length == target
-                        seen[length, target, part] = part if same else _read(part, reading)
-                axes.append(tuple(seen[length, target, part] for part in laws))
+                        seen[length, target, same, part] = part if same else _read(part, reading)
+                axes.append(tuple(seen[length, target, same, part] for part in laws))
             found.append(WindowLaw(tuple(axes), law.index, law.weights, law.monotone, law.slack))
         return tuple(found)
 
+    @property
+    def _keeps_axes(self) -> bool:
+        """Whether an axis that keeps its length is left alone where another one changes."""
+        return self.antialias or "lanczos" not in self._kernels
+
     def _reading(self, length: int, target: int) -> Reading:
-        return Reading.resized(length, target, self.interpolation, antialias=self.antialias)
+        first, *others = (
+            Reading.resized(length, target, kernel, antialias=self.antialias)
+            for kernel in self._kernels
+        )
+        for other in others:
+            first = first.hull(other)
+        return first
 
     def __repr__(self) -> str:
         antialias = "" if self.antialias else ", antialias=False"

@@ -6,7 +6,7 @@ variables from `(A, log R)` to `(H, W)` has the constant Jacobian 2: **the side 
 rounding are uniform** on the region `A0 <= H W <= A1`, `r0 <= W / H <= r1`. So the probability of
 a rounded pair `(h, w)` is the share of that region inside a unit square, bounded by straight lines
 and hyperbolas, and for most pairs the square lies inside and the share is one constant.
-Source: `docs/theory.md`, "Crop distributions" (Theorem 5).
+Source: `docs/theory/geometry.md`, "Crop distributions" (Theorem 5).
 
 >>> import numpy as np
 >>> from patchdp.geometry.rounded_sides import rounded_sides
@@ -21,6 +21,7 @@ import math
 
 import numpy as np
 
+from patchdp._budget import afford
 from patchdp.geometry.law import Floats
 
 __all__ = ["relative_error", "rounded_sides"]
@@ -41,6 +42,11 @@ def rounded_sides(
         Floats of shape `(height + 1, width + 1)`. Their sum falls short of 1 by the probability
         of larger sides.
     """
+    afford(
+        (height + 1) * (width + 1),
+        f"the law of the sides of a box in {height} x {width} pixels",
+        "use a smaller image, or a RandomCrop of one size",
+    )
     if area[0] == area[1] or ratio[0] == ratio[1]:
         return _on_a_curve(area, ratio, height, width)
     region = (area[1] - area[0]) * math.log1p((ratio[1] - ratio[0]) / ratio[0]) / 2

@@ -8,28 +8,48 @@ axis, and the map over all pairs of places is never built.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
+from patchdp._budget import STEP, afford
 from patchdp.geometry.crop import Crop
-from patchdp.geometry.law import Floats, WindowLaw
+from patchdp.geometry.law import FEWER, Floats, WindowLaw
 from patchdp.geometry.sizes import Interval, Size
-from patchdp.geometry.windows import Counts
+from patchdp.geometry.windows import FEWER_PLACES, Counts, afford_places
 
-__all__ = ["worst_box"]
+__all__ = ["Worst", "worst_box"]
 
 # Floats that differ by less than this may belong to equal fractions.
 TIE = 1e-12
 # So many places that tie are told apart exactly; beyond, the bound is a float rounded up.
 MOST_TIES = 512
+# From so many places on it pays to look for equal ones first.
+MANY = 4096
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest hit probability of a box, and the first corner in reading order that has it.
+
+    Attributes:
+        probability: an upper bound; exact where it is a fraction.
+        position: the corner.
+        error: by how much the bound may exceed the probability, relative to it.
+    """
+
+    probability: Fraction | float
+    position: Size
+    error: float
 
 
 def worst_box(
     crop: Crop, laws: Sequence[WindowLaw], shape: Size, corners: Sequence[Interval]
-) -> tuple[Fraction | float, Size]:
-    """The largest hit probability of a box, and the first corner in reading order that has it.
+) -> Worst:
+    """The worst place of a box.
 
     Args:
         crop: combines the probabilities of `laws` into one.
@@ -41,21 +61,22 @@ def worst_box(
     fronts = [search.front(axis) for axis in range(len(shape))]
     values = search.values(fronts)
     best = float(values.max()) * (1 - TIE) - search.noise
-    ties = [
-        [int(front[k]) for front, k in zip(fronts, tie, strict=True)]
-        for tie in np.argwhere(values >= best)
-    ]
-    exact = search.exact_maximum(ties)
+    tied = np.argwhere(values >= best)[: MOST_TIES + 1]
+    ties = [[int(front[k]) for front, k in zip(fronts, tie, strict=True)] for tie in tied]
+    exact, known = search.exact_maximum(ties)
     # Reading order: the first row in which some place is as bad as the worst, then the first
     # column, and so on; on the axes still open the front suffices.
-    where: list[Counts] = []
     for axis in range(len(shape)):
         every = np.arange(search.lengths[axis], dtype=np.int64)
-        choice = [*where, every, *fronts[axis + 1 :]]
+        settled = [np.array([place], dtype=np.int64) for place in known[:axis]]
+        choice = [*settled, every, *fronts[axis + 1 :]]
         found = search.values(choice).reshape(len(every), -1)
-        where.append(np.array([search.first(choice, axis, found, best, exact)], dtype=np.int64))
-    position = tuple(int(w[0]) + low for w, (low, _) in zip(where, corners, strict=True))
-    return (search.bound(ties) if exact is None else exact), position
+        known = search.first(choice, axis, known, found, best, exact)
+    position = tuple(at + low for at, (low, _) in zip(known, corners, strict=True))
+    if isinstance(exact, Fraction):
+        return Worst(exact, position, 0.0)
+    bound, error = search.bound(ties)
+    return Worst(bound, position, error)
 
 
 class _Search:
@@ -69,25 +90,39 @@ class _Search:
         self.noise = 0.0 if all(law.monotone for law in laws) else TIE
         self.keys: list[list[Counts]] = []
         for axis, (lowest, highest) in enumerate(corners):
+            widths = [part.width for law in laws for part in law.axes[axis]]
+            afford(0, f"a mixture of {len(widths):,} laws", FEWER, work=len(widths) * STEP)
+            afford_places(self.lengths[axis], sum(widths))
             starts = np.arange(lowest, highest + 1, dtype=np.int64)
             self.keys.append([law.keys(axis, starts, starts + shape[axis]) for law in laws])
 
     def front(self, axis: int) -> Counts:
         """Places on one axis whose keys no other place exceeds."""
         rows = np.concatenate(self.keys[axis], axis=1)
-        if not all(law.monotone for law in self.laws):
-            _, first = np.unique(rows, axis=0, return_index=True)
-            return np.sort(first).astype(np.int64)
-        ideal = (rows == rows.max(axis=0)).all(axis=1)
-        if ideal.any():
-            return np.array([int(ideal.argmax())], dtype=np.int64)
+        monotone = all(law.monotone for law in self.laws)
+        if monotone:
+            ideal = (rows == rows.max(axis=0)).all(axis=1)
+            if ideal.any():
+                return np.array([int(ideal.argmax())], dtype=np.int64)
+        if not monotone or len(rows) > MANY:
+            distinct, first = np.unique(rows, axis=0, return_index=True)
+            order = np.argsort(first)
+            rows, first = distinct[order], first[order].astype(np.int64)
+        else:
+            first = np.arange(len(rows), dtype=np.int64)
+        return first[self._unexceeded(rows)] if monotone else first
+
+    def _unexceeded(self, rows: Counts) -> Counts:
         # From the largest sum down, a row can only be exceeded by one that was kept before it; of
         # equal rows the first is kept. A few columns settle most comparisons.
         few = slice(None, None, 1 + rows.shape[1] // 64)
         kept: list[int] = []
         best, best_few = np.empty_like(rows), np.empty_like(rows[:, few])
+        work = 0
         for place in np.argsort(-rows.sum(axis=1), kind="stable"):
             row = rows[place]
+            work += STEP // 4 + len(kept) * best_few.shape[1] // 10
+            afford(0, f"comparing {len(rows):,} places of the patch", FEWER_PLACES, work=work)
             maybe = np.flatnonzero((best_few[: len(kept)] >= row[few]).all(axis=1))
             if not any((best[k] >= row).all() for k in maybe):
                 best[len(kept)], best_few[len(kept)] = row, row[few]
@@ -96,13 +131,15 @@ class _Search:
 
     def values(self, places: Sequence[Counts]) -> Floats:
         """Hit probabilities at all combinations of the places, as floats."""
+        number = math.prod(len(at) for at in places) * len(self.laws)
+        afford(number, f"{len(self.laws):,} windows at once, at every place", FEWER_PLACES)
         found = [
             law.outer([self.keys[axis][k][place] for axis, place in enumerate(places)])
             for k, law in enumerate(self.laws)
         ]
         return self.crop.combine(found)
 
-    def exact(self, place: Sequence[int]) -> Fraction:
+    def exact(self, place: Sequence[int]) -> Fraction | float:
         return self.crop.combine(
             [
                 law.exact([self.keys[axis][k][at].tolist() for axis, at in enumerate(place)])
@@ -110,41 +147,55 @@ class _Search:
             ]
         )
 
-    def exact_maximum(self, ties: Sequence[Sequence[int]]) -> Fraction | None:
+    def exact_maximum(
+        self, ties: Sequence[Sequence[int]]
+    ) -> tuple[Fraction | float | None, Sequence[int]]:
+        """The largest of the ties and one of them that has it; None where floats must do."""
         if not self.rational:
-            return None
+            return None, ties[0]
         # Where all places tie at 0, one of them is as good as all.
         if len(ties) > MOST_TIES and (self.noise or self.exact(ties[0]) != 0):
-            return None
-        return max(self.exact(tie) for tie in ties[:MOST_TIES])
+            return None, ties[0]
+        found = [self.exact(tie) for tie in ties[:MOST_TIES]]
+        most = max(found)
+        return most, ties[found.index(most)]
 
-    def bound(self, ties: Sequence[Sequence[int]]) -> float:
-        """An upper bound on the probabilities at places that tie as far as floats can tell."""
-        raised = 1 + (2.0**-50 if len(ties) <= MOST_TIES else 2 * TIE)
-        best = max(
-            self.crop.combine(
-                [
-                    law.at([self.keys[axis][k][[at]] for axis, at in enumerate(tie)])
-                    for k, law in enumerate(self.laws)
-                ]
-            )
-            for tie in ties[:MOST_TIES]
-        )
-        return float(min(1.0, best * raised))
+    def bound(self, ties: Sequence[Sequence[int]]) -> tuple[float, float]:
+        """An upper bound on the probabilities at places that tie as far as floats can tell.
+
+        Second, by how much it may exceed the largest of them, relative to it.
+        """
+        raised = 2.0**-48 if len(ties) <= MOST_TIES else 2 * TIE
+        best, error = 0.0, 0.0
+        for tie in ties[:MOST_TIES]:
+            found = [
+                law.at([self.keys[axis][k][[at]] for axis, at in enumerate(tie)])
+                for k, law in enumerate(self.laws)
+            ]
+            best = max(best, float(self.crop.combine([bound for bound, _ in found])))
+            error = max(error, *(off for _, off in found))
+        return min(1.0, best * (1 + raised)), error + raised
 
     def first(
         self,
         choice: Sequence[Counts],
         axis: int,
+        known: Sequence[int],
         found: Floats,
         best: float,
-        exact: Fraction | None,
-    ) -> int:
-        for place in np.flatnonzero(found.max(axis=1) >= best):
-            if exact is None:
-                return int(place)
-            later = itertools.product(*choice[axis + 1 :])
-            before = [int(fixed[0]) for fixed in choice[:axis]]
-            if any(self.exact([*before, int(place), *rest]) == exact for rest in later):
-                return int(place)
-        raise AssertionError("the worst place was found on the front")
+        exact: Fraction | float | None,
+    ) -> Sequence[int]:
+        """A worst place among `choice`, where `axis` is the first open one: the first along it.
+
+        Where too many places tie as far as floats can tell, the one that is known stays.
+        """
+        tries = 0
+        for place in np.flatnonzero(found.max(axis=1) >= best).tolist():
+            before = known[:axis]
+            for rest in itertools.product(*(places.tolist() for places in choice[axis + 1 :])):
+                if exact is None or self.exact([*before, place, *rest]) == exact:
+                    return [*before, place, *rest]
+                tries += 1
+                if tries == MOST_TIES:
+                    return known
+        return known

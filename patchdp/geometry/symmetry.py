@@ -16,7 +16,7 @@ from patchdp.geometry.crop import Crop
 from patchdp.geometry.erase import ErasedWindows
 from patchdp.geometry.reading import ReadWindows
 from patchdp.geometry.sizes import Size
-from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows, WeightedWindows, Windows
+from patchdp.geometry.windows import AxisLaw, AxisMixture, AxisWindows, SpacedWindows, Windows
 
 __all__ = ["mirrored_alike", "turned_alike"]
 
@@ -53,11 +53,6 @@ def _alike(law: AxisLaw, length: int) -> bool:
 
 def _centred(law: Windows, ends: int) -> bool:
     """Whether the windows are their own mirror image; `ends` is first coordinate plus stop."""
-    if isinstance(law, AxisWindows):
+    if isinstance(law, AxisWindows | SpacedWindows):
         return law.first + law.last + law.length == ends
-    if isinstance(law, WeightedWindows):
-        inside = np.flatnonzero(law.weights)
-        last = law.first + int(inside[0]) + int(inside[-1])
-        weights = law.weights[int(inside[0]) : int(inside[-1]) + 1]
-        return law.first + last + law.length == ends and weights == weights[::-1]
     return False

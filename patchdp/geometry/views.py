@@ -13,20 +13,24 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
-from patchdp._checks import probability as as_probability
+from patchdp._checks import chance, flag, shown
 from patchdp.geometry.crop import Crop, T, same_axes
 from patchdp.geometry.fixed import CenterCrop, FixedCrop
-from patchdp.geometry.law import WindowLaw
-from patchdp.geometry.sizes import Size, as_size, spelled
+from patchdp.geometry.law import Floats, WindowLaw
+from patchdp.geometry.sizes import Size, as_size, as_tuple, spelled
 
-__all__ = ["FiveCrop", "RandomApply", "TenCrop", "Views"]
+__all__ = ["FiveCrop", "RandomApply", "TenCrop", "Views", "countable", "repeated"]
+
+# Digits, in bits, of the longest denominator that is worth its exactness.
+MOST_BITS = 5_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,9 +53,10 @@ class Views(Crop):
     crops: tuple[Crop, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.crops, Iterable):
-            raise ValueError(f"views must be a tuple of crops, got {self.crops!r}")
-        object.__setattr__(self, "crops", tuple(self.crops))
+        crops = as_tuple(self.crops)
+        if crops is None:
+            raise ValueError(f"views must be a tuple of crops, got {shown(self.crops)}")
+        object.__setattr__(self, "crops", crops)
         if not self.crops or not all(isinstance(crop, Crop) for crop in self.crops):
             raise ValueError(f"views must be at least one crop, got {self.crops!r}")
 
@@ -59,22 +64,25 @@ class Views(Crop):
     def exact(self) -> bool:
         return all(crop.exact for crop in self.crops)
 
+    @cached_property
+    def _counts(self) -> dict[Crop, int]:
+        return dict(Counter(self.crops))
+
     @property
     def law_count(self) -> int:
-        return sum(crop.law_count for crop in Counter(self.crops))
+        return sum(crop.law_count for crop in self._counts)
 
     def laws(self, image: Size) -> tuple[WindowLaw, ...]:
-        return tuple(law for crop in Counter(self.crops) for law in crop.laws(image))
+        return tuple(law for crop in self._counts for law in crop.laws(image))
 
     def combine(self, probabilities: Sequence[T]) -> T:
-        rest = list(probabilities)
         found: list[T] = []
-        counts = Counter(self.crops)
-        for crop in counts:
+        begin = 0
+        for crop in self._counts:
             number = crop.law_count
-            found.append(crop.combine(rest[:number]))
-            rest = rest[number:]
-        return _any_of(found, list(counts.values()))
+            found.append(crop.combine(probabilities[begin : begin + number]))
+            begin += number
+        return _any_of(found, list(self._counts.values()))
 
     def __repr__(self) -> str:
         return f"Views({self.crops!r})"
@@ -147,6 +155,10 @@ class TenCrop(FiveCrop):
 
     vertical_flip: bool = field(default=False, kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "vertical_flip", flag("vertical_flip", self.vertical_flip))
+
     @property
     def law_count(self) -> int:
         return 6
@@ -185,8 +197,8 @@ class RandomApply(Crop):
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
-            raise ValueError(f"crop must be a crop, got {self.crop!r}")
-        as_probability("probability", self.probability)
+            raise ValueError(f"crop must be a crop, got {shown(self.crop)}")
+        object.__setattr__(self, "probability", chance("probability", self.probability))
 
     @property
     def exact(self) -> bool:
@@ -210,17 +222,55 @@ class RandomApply(Crop):
         return f"RandomApply({self.crop!r}, {self.probability!r})"
 
 
+def repeated(probability: Fraction, times: int) -> Fraction:
+    """Chance that one of `times` independent hits happens, or a bound a hair above it.
+
+    >>> repeated(Fraction(1, 3), 2)
+    Fraction(5, 9)
+    >>> bool(0 < repeated(Fraction(1, 10**9 + 7), 10**6) - Fraction(1, 1000) < 1e-6)
+    False
+    """
+    found = _any_of([probability], [times])
+    if isinstance(found, Fraction):
+        return found
+    return min(Fraction(found) * (1 + Fraction(1, 1 << 44)), Fraction(1))
+
+
+def countable(probability: Fraction, times: int) -> bool:
+    """Whether `repeated` is the chance itself, not a bound."""
+    return _exactly_any_of([probability], [times]) is not None
+
+
 def _any_of(probabilities: Sequence[T], repeats: Sequence[int]) -> T:
-    """Probability that one of several independent hits happens."""
-    if isinstance(probabilities[0], Fraction):
-        miss = Fraction(1)
-        for p, repeat in zip(probabilities, repeats, strict=True):
-            miss *= (1 - p) ** repeat
-        return 1 - miss
-    with np.errstate(divide="ignore"):
-        logs = sum(
-            repeat * np.log1p(-np.clip(p, 0.0, 1.0))
-            for p, repeat in zip(probabilities, repeats, strict=True)
-        )
-    hit = -np.expm1(logs)
-    return float(hit) if isinstance(probabilities[0], float) else cast(T, hit)
+    """Probability that one of several independent hits happens.
+
+    A float, right to a relative 1e-13, where the fraction would have too many digits.
+    """
+    found: Any = _exactly_any_of(probabilities, repeats)
+    if found is None:
+        with np.errstate(divide="ignore"):
+            logs = sum(
+                repeat * np.log1p(-np.clip(_float(p), 0.0, 1.0))
+                for p, repeat in zip(probabilities, repeats, strict=True)
+            )
+        found = -np.expm1(logs)
+        found = found if np.ndim(found) else float(found)
+    return cast(T, found)
+
+
+def _exactly_any_of(
+    probabilities: Sequence[Fraction | float | Floats], repeats: Sequence[int]
+) -> Fraction | None:
+    bits, miss = 0, Fraction(1)
+    for p, repeat in zip(probabilities, repeats, strict=True):
+        if not isinstance(p, Fraction):
+            return None
+        bits += p.denominator.bit_length() * repeat
+        if bits > MOST_BITS:
+            return None
+        miss *= (1 - p) ** repeat
+    return 1 - miss
+
+
+def _float(p: Fraction | float | Floats) -> float | Floats:
+    return float(p) if isinstance(p, Fraction) else p

@@ -12,15 +12,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AxisLaw", "AxisMixture", "AxisWindows", "Counts", "WeightedWindows", "Windows", "keys"]
+from patchdp._budget import afford
+
+__all__ = [
+    "AxisLaw",
+    "AxisMixture",
+    "AxisWindows",
+    "CountedLaw",
+    "Counts",
+    "SpacedWindows",
+    "Windows",
+    "afford_places",
+    "keys",
+]
 
 Counts: TypeAlias = npt.NDArray[np.int64]
+FEWER_PLACES = "place the patch by at= or within=, or use a RandomCrop, which needs no search"
 
 
 class AxisLaw(ABC):
@@ -71,6 +83,15 @@ class CountedLaw(AxisLaw):
         result: npt.NDArray[np.float64] = keys[:, 0] / self.total
         return result
 
+    def worst(self, width: int, lowest: int, highest: int) -> tuple[int, int]:
+        """The largest number of outcomes that hit an interval of `width` pixels, and where.
+
+        Where is the first start among `lowest`, ..., `highest` that has it.
+        """
+        afford_places(highest - lowest + 1)
+        starts = np.arange(lowest, highest + 1, dtype=np.int64)
+        return _first_largest(self.hits_at(starts, starts + width), starts)
+
 
 class Windows(CountedLaw):
     """Windows of one length in pixels of the image; only their first pixel is random."""
@@ -99,7 +120,7 @@ class AxisWindows(Windows):
         first: smallest first pixel of a window.
         last: largest first pixel of a window.
 
-    Source: `docs/theory.md`, "Geometry" (Theorem 1).
+    Source: `docs/theory/geometry.md`, "Counting windows" (Theorem 1).
     """
 
     length: int
@@ -119,11 +140,8 @@ class AxisWindows(Windows):
         return np.clip(position - self.first + 1, 0, self.total)
 
     def worst(self, width: int, lowest: int, highest: int) -> tuple[int, int]:
-        """The largest `hits` of an interval of `width` pixels, and the first start that has it.
-
-        The start ranges over `lowest`, ..., `highest`. As a function of the start the count rises
-        by one, stays, and falls by one: it is enough to look where it stops rising.
-        """
+        # As a function of the start the count rises by one, stays, and falls by one: it is enough
+        # to look where it stops rising.
         stops_rising = min(self.last - width + 1, self.first + self.length - 1)
         start = min(max(stops_rising, lowest), highest)
         most = self.hits(start, start + width)
@@ -131,30 +149,99 @@ class AxisWindows(Windows):
 
 
 @dataclass(frozen=True)
-class WeightedWindows(Windows):
-    """Windows of one length whose first pixel is `first + k` in `weights[k]` outcomes.
+class SpacedWindows(Windows):
+    """Windows of one length that start at `first + j + k * stride`, `j` and `k` uniform.
 
-    >>> WeightedWindows(length=2, first=0, weights=(1, 2, 1)).hits_at(np.array([0]), np.array([1]))
-    array([1])
+    >>> SpacedWindows(length=2, first=0, stride=1, tiles=2, shifts=2).hits_at(
+    ...     np.array([0, 2]), np.array([1, 3])
+    ... )
+    array([1, 3])
 
-    Covers grids (weights 0 and 1) and crops of crops (a convolution of two uniform laws).
+    Covers grids (one shift), shifted grids, and crops of crops (a stride of 1: the sum of two
+    uniform offsets).
+
+    Args:
+        length: pixels in a window.
+        first: smallest first pixel of a window.
+        stride: distance of neighbouring tiles.
+        tiles: `k` runs over 0, ..., `tiles - 1`.
+        shifts: `j` runs over 0, ..., `shifts - 1`.
     """
 
     length: int
     first: int
-    weights: tuple[int, ...]
+    stride: int
+    tiles: int
+    shifts: int
 
-    @cached_property
-    def _prefix(self) -> Counts:
-        return np.concatenate([[0], np.cumsum(np.array(self.weights, dtype=np.int64))])
+    def __post_init__(self) -> None:
+        if self.total >= 1 << 60:
+            raise ValueError(
+                f"{self.tiles} tiles at {self.shifts} shifts of the grid are more than can be "
+                "counted in 64 bits; use a larger stride or a smaller jitter"
+            )
 
     @property
     def total(self) -> int:  # type: ignore[override]
         """Number of outcomes."""
-        return sum(self.weights)
+        return self.tiles * self.shifts
+
+    @property
+    def last(self) -> int:
+        """Largest first pixel of a window."""
+        return self.first + (self.tiles - 1) * self.stride + self.shifts - 1
 
     def starts_up_to(self, position: Counts) -> Counts:
-        return self._prefix[np.clip(position - self.first + 1, 0, len(self.weights))]
+        # Of so many tiles all shifts are counted; of the next ones one less stride each.
+        y = np.asarray(position - self.first + 1, dtype=np.int64)
+        begun = np.clip(-(-y // self.stride), 0, self.tiles)
+        done = np.clip((y - self.shifts) // self.stride + 1, 0, begun)
+        some = begun - done
+        part = some * (y - done * self.stride) - self.stride * (some * (some - 1) // 2)
+        counts: Counts = done * self.shifts + np.where(some > 0, part, 0)
+        return counts
+
+    def worst(self, width: int, lowest: int, highest: int) -> tuple[int, int]:
+        if self.stride == 1:
+            return self._worst_of_a_hill(width, lowest, highest)
+        # One stride further the count is the same, between the first shifts and the last tile: of
+        # those places the earliest will do.
+        alike = self.first + self.shifts + self.length - 1 - self.stride
+        apart = self.first + self.tiles * self.stride - width
+        parts = [(lowest, max(lowest, alike) + self.stride - 1), (max(lowest, apart + 1), highest)]
+        found = [self._turns(width, low, min(high, highest)) for low, high in parts]
+        starts = np.unique(np.concatenate(found))
+        return _first_largest(self.hits_at(starts, starts + width), starts)
+
+    def _turns(self, width: int, lowest: int, highest: int) -> Counts:
+        """The ends, and all places between them where the count changes its slope."""
+        begins = [
+            self.first - 1 + shift + side
+            for shift in (0, self.shifts)
+            for side in (1 - width, self.length)
+        ]
+        ranges = []
+        for begin in begins:
+            k = max(0, -((begin - lowest) // self.stride))
+            stop = min(self.tiles, (highest - begin) // self.stride + 1)
+            ranges.append((begin + k * self.stride, begin + stop * self.stride))
+        afford_places(sum(max(0, stop - start) // self.stride for start, stop in ranges))
+        turns = [np.arange(*ends, self.stride, dtype=np.int64) for ends in ranges]
+        edges = np.array([lowest, highest], dtype=np.int64)[: 2 * (lowest <= highest)]
+        return np.concatenate([edges, *turns])
+
+    def _worst_of_a_hill(self, width: int, lowest: int, highest: int) -> tuple[int, int]:
+        # The offset's law rises, stays and falls, and is its own mirror image: so is the count.
+        top = min(max((self.first + self.last + self.length - width) // 2, lowest), highest)
+        most = self._hits(top, width)
+        low, high = lowest, top
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._hits(middle, width) == most else (middle + 1, high)
+        return most, low
+
+    def _hits(self, start: int, width: int) -> int:
+        return int(self.hits_at(np.array([start]), np.array([start + width]))[0])
 
 
 @dataclass(frozen=True)
@@ -202,3 +289,17 @@ def keys(laws: Sequence[AxisLaw], starts: Counts, stops: Counts) -> Counts:
         counts: Counts = most - np.maximum(first, starts[:, None] - length + 1) + 1
         return np.maximum(counts, 0)
     return np.concatenate([law.keys(starts, stops) for law in laws], axis=1)
+
+
+def afford_places(places: int, laws: int = 1) -> None:
+    """Refuse to look at so many places of a patch under so many laws."""
+    afford(
+        places * laws,
+        f"looking at {places:,} places of the patch along one axis",
+        FEWER_PLACES,
+    )
+
+
+def _first_largest(counts: Counts, starts: Counts) -> tuple[int, int]:
+    most = int(counts.argmax())
+    return int(counts[most]), int(starts[most])

@@ -54,13 +54,13 @@ class PatchEpsilon(Callback):  # type: ignore[misc]
         from patchdp.interop.opacus import PatchAccountant
 
         check_delta(delta)
+        self.delta = _checks.chance("delta", delta, open_ends=True)
         if not isinstance(engine.accountant, PatchAccountant):
             raise ValueError(
                 "engine must be a PatchPrivacyEngine or PrivacyEngine(accountant=register(...)), "
                 f"its accountant is {type(engine.accountant).__name__}"
             )
         self.engine = engine
-        self.delta = delta
         self.budget = None if budget is None else _checks.positive("budget", budget)
         self.name = name
         self._allowed: tuple[Any, int] | None = None

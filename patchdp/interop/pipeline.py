@@ -31,14 +31,16 @@ from patchdp.geometry import (
     ResizedCrop,
     WholeImage,
 )
+from patchdp.geometry.by_size import by_size
 from patchdp.geometry.choice import ChoiceCrop
-from patchdp.geometry.hits import as_images
 from patchdp.geometry.reading import Interpolation, PaddingMode
 from patchdp.geometry.rescale import Resizing
-from patchdp.geometry.sizes import Size
+from patchdp.geometry.sizes import Size, as_images
 from patchdp.geometry.symmetry import mirrored_alike, turned_alike
 
-__all__ = ["Inside", "Pipeline", "UnsupportedTransform"]
+__all__ = ["Inside", "Pipeline", "UnsupportedTransform", "for_each_size"]
+
+Kernels = Interpolation | tuple[Interpolation, ...]
 
 
 class UnsupportedTransform(ValueError):
@@ -55,7 +57,7 @@ class Pipeline:
     def __init__(self, image: Any) -> None:
         self.images: list[Size] = [tuple(size) for size in as_images(image)]
         self.axes = len(self.images[0])
-        self._resizes: list[tuple[Resizing, Interpolation, bool]] = []
+        self._resizes: list[tuple[Resizing, Kernels, bool]] = []
         self._padding: tuple[tuple[int, int], ...] | None = None
         self._padding_mode: PaddingMode = "constant"
         self._flips: list[tuple[int, str]] = []
@@ -160,9 +162,9 @@ class Pipeline:
         self._padding, self._padding_mode = tuple(padding), mode
 
     def resize(
-        self, resizing: Resizing, interpolation: Interpolation, name: str, *, antialias: bool = True
+        self, resizing: Resizing, interpolation: Kernels, name: str, *, antialias: bool = True
     ) -> None:
-        """A change of size, by this kernel or one that reads less."""
+        """A change of size, by these kernels (of image and mask, say) or some that read less."""
         if self.cropped:
             self._shown = None
             return
@@ -334,6 +336,8 @@ class Pipeline:
           ValueError: The crop does not fit the image.
         """
         crop = self._over_resizes(WholeImage() if self._crop is None else self._crop)
+        if isinstance(crop, WholeImage):
+            self._flips, self._turns = [], []
         for axis, name in self._flips:
             if not all(mirrored_alike(crop, image, axis) for image in self.images):
                 raise UnsupportedTransform(
@@ -350,6 +354,21 @@ class Pipeline:
 
 
 Inside = Callable[[Pipeline], None]
+
+
+def for_each_size(image: Any, plan: Callable[[Size], Crop]) -> Crop:
+    """What `plan` makes of each size of the images, as one crop.
+
+    >>> from patchdp.geometry import RandomCrop
+    >>> for_each_size([(8,), (5,)], lambda size: RandomCrop((min(6, *size),)))
+    BySize(((8,), (5,)), (RandomCrop((6,)), RandomCrop((5,))))
+    """
+    sizes: list[Size] = list(dict.fromkeys(tuple(size) for size in as_images(image)))
+    crops = [plan(size) for size in sizes]
+    try:
+        return by_size(sizes, crops)
+    except ValueError as error:
+        raise UnsupportedTransform(str(error)) from None
 
 
 def _nothing(pipeline: Pipeline) -> None:

@@ -33,7 +33,9 @@ __all__ = ["check_ending", "write_report"]
 
 _ENDINGS = (".html", ".md", ".json")
 _ENGINES = {
-    "pld": "privacy loss distributions on a grid, dp-accounting's engine where its rounding allows",
+    "auto": "a closed form, the inversion of the transform or a grid: whoever proves it soonest",
+    "composed": "the same, never optimal composition",
+    "pld": "dp-accounting's engine, fed with stable masses, its rounding added",
     "exact": "inversion of the transform of the privacy loss, with a proved error bar",
     "rdp": "the Rényi curve and dp-accounting's conversion",
     "optimal": "composition against the best adaptive adversary",
@@ -58,7 +60,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     delta: float | Fraction,
-    method: Method = "pld",
+    method: Method = "auto",
     command: str | None = None,
     config: str | None = None,
     progress: Progress | None = None,

@@ -26,13 +26,13 @@ import numpy.typing as npt
 
 from patchdp import _checks
 from patchdp._version import __version__
-from patchdp.composition import tradeoff
+from patchdp.composition.conversions import tradeoff
 from patchdp.geometry import Disk, Patch, PatchUnion
 from patchdp.geometry.sizes import spelled
-from patchdp.guarantee import Bounds, Method, Profile, Progress
+from patchdp.guarantee import METHODS, Bounds, Method, Profile, Progress
 from patchdp.plan import Composition, TrainingPlan
 from patchdp.report.rounding import at_most, exactly
-from patchdp.step import FixedSize, Poisson
+from patchdp.step import AllocationProfile, FixedSize, Poisson, RandomAllocation
 
 __all__ = ["Attack", "Statement", "assumptions", "neighbours", "statement"]
 
@@ -41,6 +41,8 @@ Array = npt.NDArray[np.float64]
 # False-positive rates of the table of attacks.
 _RATES = (0.001, 0.01, 0.05, 0.1)
 _TOLERANCES: dict[Method, str] = {
+    "auto": "at most 0.1 % above the exact value of the analysis",
+    "composed": "at most 0.1 % above the exact value of the analysis",
     "pld": "at most 0.1 % above the exact value of the analysis",
     "exact": "the error bar is at most 1e-6 of delta",
     "rdp": "",
@@ -158,7 +160,25 @@ def _sampling_words(plan: TrainingPlan) -> str:
             f"Fixed-size sampling: every step draws {sampling.batch_size} of "
             f"{sampling.dataset_size} images afresh, uniformly, without replacement."
         )
+    if isinstance(sampling, RandomAllocation):
+        return (
+            "Random allocation: in every epoch each image is used in exactly one of the "
+            f"{sampling.steps_per_epoch} steps, drawn uniformly, independently of the other images "
+            f"and of earlier epochs.{_stand_in(plan)}"
+        )
     return "Shuffle: every image is used exactly once per epoch, in an order that no image decides."
+
+
+def _stand_in(plan: TrainingPlan) -> str:
+    """Which epoch stands in for one that is too long to be certified as it is."""
+    if plan.noiseless or not plan.phases:
+        return ""
+    step = plan.step
+    if not isinstance(step, AllocationProfile):
+        return "" if step.attainable else " It is accounted as Shuffle, which bounds it."
+    if step.accounted_rounds == step.rounds:
+        return ""
+    return f" It is accounted as an epoch of {step.accounted_rounds} steps, which bounds it."
 
 
 def _mechanism(plan: TrainingPlan) -> list[str]:
@@ -308,7 +328,7 @@ def statement(
     plan: TrainingPlan | Composition,
     *,
     delta: float | Fraction,
-    method: Method = "pld",
+    method: Method = "auto",
     progress: Progress | None = None,
 ) -> Statement:
     """Everything that a report says about a training.
@@ -322,7 +342,10 @@ def statement(
     Raises:
       ValueError: What `plan.epsilon_bounds` refuses.
     """
-    _checks.probability("delta", delta, open_ends=True)
+    delta = _checks.chance("delta", delta, open_ends=True)
+    method = _checks.choice("method", method, METHODS)
+    if not isinstance(plan, TrainingPlan | Composition):
+        raise ValueError(f"plan must be a plan or a composition, got {_checks.shown(plan)}")
     whole = plan.image_level()
     bounds = plan.epsilon_bounds(delta, method=method, progress=progress)
     image_level = whole.epsilon_bounds(delta, method=method, progress=progress)

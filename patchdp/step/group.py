@@ -3,7 +3,7 @@
 Both change several clipped gradients at once. Let `J` be how many, `eta = Pr(J >= 1)`.
 Conditioning on `J` gives `delta(log(1 + eta (e^eps - 1))) = sum_J Pr(J) H_J(eps)` for `eps >= 0`,
 `H_J` the profile of `J` changed contributions: a mixture of amplified pairs, one part per `J`.
-Source: `docs/theory.md`, "One person in several images" and "Several views".
+Source: `docs/theory/several.md`, "One person in several images" and "Several views".
 
 >>> from fractions import Fraction
 >>> from patchdp.step import Poisson, step_profile
@@ -21,9 +21,9 @@ True
 from __future__ import annotations
 
 from fractions import Fraction
-from math import comb
 
 from patchdp import _checks
+from patchdp.step.hit_counts import binomial, hits_of_fixed_batches, lumped, total
 from patchdp.step.mixture import MixturePair
 from patchdp.step.profile import StepProfile, fixed_size_pair
 from patchdp.step.sampling import FixedSize, Poisson, Sampling
@@ -31,26 +31,21 @@ from patchdp.step.sampling import FixedSize, Poisson, Sampling
 __all__ = ["images_per_person", "views_clipped_apart"]
 
 
-def _binomial(trials: int, chance: Fraction) -> list[Fraction]:
-    """Probabilities of 0 ... `trials` successes, exactly."""
-    return [comb(trials, j) * chance**j * (1 - chance) ** (trials - j) for j in range(trials + 1)]
+# Parts of a mixture of Gaussian profiles, and of a mixture of profiles of mixtures.
+_MOST_PARTS, _MOST_MIXTURES = 256, 32
 
 
-def _mixture(hits: list[Fraction], pair_of: dict[int, MixturePair]) -> StepProfile:
-    active = 1 - hits[0]
-    parts = tuple(
-        (_checks.round_up(hits[j] / active), pair) for j, pair in pair_of.items() if hits[j] > 0
-    )
+def _mixture(hits: dict[int, Fraction], pair_of: dict[int, MixturePair]) -> StepProfile:
+    active = total(hits.values())
+    parts = tuple((_checks.round_up(hits[j] / active), pair) for j, pair in pair_of.items())
     return StepProfile(parts, attainable=False)
 
 
-def _apart(hits: list[Fraction], distances: list[float]) -> StepProfile:
-    """`J` hits move the sum by a Gaussian's `2 distances[J]`; whoever does not hit is common."""
-    active = 1 - hits[0]
-    return _mixture(
-        hits,
-        {j: fixed_size_pair(rate=active, mu=distances[j]) for j in range(1, len(hits)) if hits[j]},
-    )
+def _apart(law: list[Fraction], distance: float) -> StepProfile:
+    """`J` hits move the sum by a Gaussian's `2 J distance`; whoever does not hit is common."""
+    hits = lumped(law, _MOST_PARTS)
+    active = total(hits.values())
+    return _mixture(hits, {j: fixed_size_pair(rate=active, mu=j * distance) for j in hits})
 
 
 def _poisson_pair(images: int, rate: Fraction, eta: Fraction, mu: float) -> MixturePair:
@@ -58,19 +53,19 @@ def _poisson_pair(images: int, rate: Fraction, eta: Fraction, mu: float) -> Mixt
 
     `sum_i Bin(J, q)(i) N(i mu)` against its mirror image; then `P -> (1 - eta) Q + eta P`.
     """
-    law = _binomial(images, rate)
-    up = [_checks.round_up(eta * w) for w in law]
-    stay = [float((1 - eta) * w) for w in law]
-    q_means = tuple(-i * mu for i in range(images + 1))
-    p_weights = (float(law[0]), *up[1:], *stay[1:])
-    p_means = (0.0, *(i * mu for i in range(1, images + 1)), *q_means[1:])
+    law = binomial(images, rate)
+    drawn = lumped(law, _MOST_MIXTURES)
+    up = [_checks.round_up(eta * w) for w in drawn.values()]
+    stay = [float((1 - eta) * w) for w in drawn.values()]
+    shifts = tuple(i * mu for i in drawn)
+    q_means = (0.0, *(-shift for shift in shifts))
     return MixturePair(
-        gains=tuple(up[1:]),
-        shifts=tuple(i * mu for i in range(1, images + 1)),
-        q_weights=tuple(float(w) for w in law),
+        gains=tuple(up),
+        shifts=shifts,
+        q_weights=(float(law[0]), *(float(w) for w in drawn.values())),
         q_means=q_means,
-        p_weights=p_weights,
-        p_means=p_means,
+        p_weights=(float(law[0]), *up, *stay),
+        p_means=(0.0, *shifts, *q_means[1:]),
     )
 
 
@@ -96,14 +91,16 @@ def images_per_person(
       ValueError: The scheme is `Shuffle`, where nothing is proved for more than one image, or
         there are more images than the data set has.
     """
+    inclusion = _checks.probability("inclusion", inclusion)
+    mu = _checks.positive("mu", mu, up=True)
+    images = _checks.count("images", images)
     if isinstance(sampling, Poisson):
+        law = binomial(images, inclusion)
         if sampling.probability == 1:
-            hits = _binomial(images, inclusion)
-            return _apart(hits, [j * mu for j in range(images + 1)])
-        hits = _binomial(images, inclusion)
-        pairs = {
-            j: _poisson_pair(j, sampling.probability, 1 - hits[0], mu) for j in range(1, images + 1)
-        }
+            return _apart(law, mu)
+        hits = lumped(law, _MOST_MIXTURES)
+        eta = total(hits.values())
+        pairs = {j: _poisson_pair(j, sampling.probability, eta, mu) for j in hits}
         return _mixture(hits, pairs)
     if isinstance(sampling, FixedSize):
         size, batch = sampling.dataset_size, sampling.batch_size
@@ -112,13 +109,8 @@ def images_per_person(
                 f"images_per_person {images} is larger than dataset_size {size}; "
                 "it may be at most that"
             )
-        hits = [Fraction(0)] * (images + 1)
-        ways = comb(size, batch)
-        for drawn in range(max(0, batch - (size - images)), min(images, batch) + 1):
-            share = Fraction(comb(images, drawn) * comb(size - images, batch - drawn), ways)
-            for j, chance in enumerate(_binomial(drawn, inclusion)):
-                hits[j] += share * chance
-        return _apart(hits, [j * mu for j in range(images + 1)])
+        law = hits_of_fixed_batches(images, batch=batch, size=size, inclusion=inclusion)
+        return _apart(law, mu)
     raise ValueError(
         "images_per_person above 1 is not proved for Shuffle; use Poisson or FixedSize sampling"
     )
@@ -137,5 +129,6 @@ def views_clipped_apart(*, inclusion: Fraction, mu: float, views: int) -> StepPr
         clipped gradients of the views are summed, that over `views` if they are averaged.
       views: Number of views of each image in a step.
     """
-    hits = _binomial(views, inclusion)
-    return _apart(hits, [j * mu for j in range(views + 1)])
+    views = _checks.count("views", views)
+    mu = _checks.positive("mu", mu, up=True)
+    return _apart(binomial(views, _checks.probability("inclusion", inclusion)), mu)

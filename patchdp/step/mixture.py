@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from patchdp import _checks
 from patchdp.step.mills import log_mills_difference, log_phi
 
 __all__ = ["MixturePair"]
@@ -46,7 +47,7 @@ class MixturePair:
       q_weights, q_means: The mixture `Q`; every mean is at most 0.
       p_weights, p_means: The mixture `P`, the same as `Q` plus the differences.
 
-    Source: `docs/theory.md`, "Gaussian mixtures": Theorem 11 and Theorem 12, by Theorem 10.
+    Source: `docs/theory/one_step.md`, "Gaussian mixtures": Theorems 11 and 12, by Theorem 10.
     """
 
     gains: tuple[float, ...]
@@ -55,6 +56,12 @@ class MixturePair:
     q_means: tuple[float, ...]
     p_weights: tuple[float, ...]
     p_means: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).copy().items():
+            if type(value) is not tuple or any(type(entry) is not float for entry in value):
+                plain = _checks.floats(name, value, "a tuple of finite numbers").ravel()
+                object.__setattr__(self, name, tuple(plain.tolist()))
 
     @cached_property
     def _arrays(self) -> tuple[Array, Array, Array, Array, Array, Array]:

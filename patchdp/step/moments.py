@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from patchdp._budget import MOST_NUMBERS
 from patchdp.step.mixture import MixturePair
 from patchdp.step.profile import StepProfile
 
@@ -21,6 +22,8 @@ __all__ = ["log_mgf"]
 
 Array = npt.NDArray[np.float64]
 
+# Beyond, the moment is bounded and not integrated: as much as one question may hold.
+_MOST_PANELS = MOST_NUMBERS // 512
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -39,6 +42,10 @@ def _log_excess_moment(pair: MixturePair, t: float, top: float) -> float:
         end = min(end, float(pair.position(top)))
     # L is analytic within pi/(2 far) of the real axis; the normal density varies on scale 1.
     width = min(0.8, 1.2 / far)
+    if end / width > _MOST_PANELS:
+        # At most the moment of the Gaussian at the largest distance, without any amplification.
+        most = 2 * t * (t + 1) * far**2
+        return most + math.log(-math.expm1(-most))
     edges = np.linspace(0.0, end, math.ceil(end / width) + 1)
     half = 0.5 * (edges[1] - edges[0])
     x = (edges[:-1, None] + half * (1.0 + _NODES)).ravel()
@@ -50,6 +57,9 @@ def _log_excess_moment(pair: MixturePair, t: float, top: float) -> float:
 
 def log_mgf(profile: StepProfile, t: float, *, top: float = math.inf) -> float:
     """`log E[e^{tL}]` of the symmetric loss of one step, for `t > 0`, to about 1e-13.
+
+    An upper bound where noise is so small that the integral would be too long: that of the same
+    step without amplification, which then hardly matters.
 
     >>> from patchdp.step import StepProfile, poisson_pair
     >>> step = StepProfile(

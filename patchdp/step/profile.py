@@ -23,7 +23,7 @@ from scipy import special
 
 from patchdp import _checks
 from patchdp.step.mixture import MixturePair
-from patchdp.step.sampling import Poisson, Sampling
+from patchdp.step.sampling import FixedSize, Poisson, Sampling, Shuffle
 
 __all__ = ["StepProfile", "fixed_size_pair", "poisson_pair", "step_profile"]
 
@@ -43,11 +43,16 @@ class StepProfile:
       attainable: Whether the single pair of `parts` is a real execution, so that it also gives a
         lower bound on any valid epsilon.
 
-    Source: `docs/theory.md`, "Symmetry of profiles" (Theorem 7).
+    Source: `docs/theory/one_step.md`, "Symmetry of profiles" (Theorem 7).
     """
 
     parts: tuple[tuple[float, MixturePair], ...]
     attainable: bool
+
+    def __post_init__(self) -> None:
+        parts = tuple((_checks.positive("weight", weight), pair) for weight, pair in self.parts)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "attainable", _checks.flag("attainable", self.attainable))
 
     def log_delta(self, epsilon: npt.ArrayLike) -> Array:
         """`log delta(epsilon)` at every real epsilon, shaped like `epsilon`."""
@@ -64,7 +69,7 @@ class StepProfile:
 
     def delta(self, epsilon: npt.ArrayLike) -> Array:
         """The smallest `delta` proved for one step at `epsilon` (any real number)."""
-        return np.exp(self.log_delta(epsilon))
+        return np.exp(self.log_delta(_checks.floats("epsilon", epsilon, "finite numbers")))
 
 
 def fixed_size_pair(*, rate: float | Fraction, mu: float) -> MixturePair:
@@ -78,9 +83,9 @@ def fixed_size_pair(*, rate: float | Fraction, mu: float) -> MixturePair:
       rate: Chance in (0, 1] that the changed content takes part in the step.
       mu: Half the distance of the replacement in noise standard deviations, `1/noise_multiplier`.
 
-    Source: `docs/theory.md`, "Fixed-size batches".
+    Source: `docs/theory/sampling.md`, "Fixed-size batches".
     """
-    r = Fraction(rate)
+    r, mu = _checks.probability("rate", rate), _checks.positive("mu", mu, up=True)
     rest = float(1 - r)
     return MixturePair(
         gains=(_checks.round_up(r),),
@@ -103,9 +108,10 @@ def poisson_pair(*, rate: float | Fraction, inclusion: float | Fraction, mu: flo
       inclusion: Chance `p` in (0, 1] that its crop shows the patch.
       mu: `1/noise_multiplier`.
 
-    Source: `docs/theory.md`, "Poisson batches".
+    Source: `docs/theory/sampling.md`, "Poisson batches".
     """
-    q, p = Fraction(rate), Fraction(inclusion)
+    q, p = _checks.probability("rate", rate), _checks.probability("inclusion", inclusion)
+    mu = _checks.positive("mu", mu, up=True)
     if q == 1:
         return fixed_size_pair(rate=p, mu=mu)
     out, miss = float(1 - q), float(q * (1 - p))
@@ -121,7 +127,10 @@ def poisson_pair(*, rate: float | Fraction, inclusion: float | Fraction, mu: flo
 
 
 def step_profile(
-    sampling: Sampling, *, inclusion_probability: float | Fraction, noise_multiplier: float
+    sampling: Sampling,
+    *,
+    inclusion_probability: float | Fraction,
+    noise_multiplier: float | Fraction,
 ) -> StepProfile:
     """The patch-level profile of one application: a step, or for `Shuffle` one epoch.
 
@@ -139,9 +148,14 @@ def step_profile(
       ValueError: An argument is out of its range.
     """
     p = _checks.probability("inclusion_probability", inclusion_probability)
-    mu = math.nextafter(1 / _checks.positive("noise_multiplier", noise_multiplier), math.inf)
+    if not isinstance(sampling, Poisson | FixedSize | Shuffle):
+        raise ValueError(
+            f"sampling must be Poisson, FixedSize or Shuffle, got {_checks.shown(sampling)}"
+        )
+    noise = _checks.positive("noise_multiplier", noise_multiplier)
+    mu = math.nextafter(1 / noise, math.inf)
     if not math.isfinite(mu):
-        raise ValueError(f"noise_multiplier {noise_multiplier!r} is too small to represent")
+        raise ValueError(f"noise_multiplier {noise!r} is too small to represent")
     if isinstance(sampling, Poisson):
         pair = poisson_pair(rate=sampling.probability, inclusion=p, mu=mu)
     else:

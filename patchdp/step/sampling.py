@@ -14,13 +14,17 @@ from fractions import Fraction
 
 from patchdp import _checks
 
-__all__ = ["FixedSize", "Poisson", "Sampling", "Shuffle"]
+__all__ = ["FixedSize", "Poisson", "RandomAllocation", "Sampling", "Shuffle"]
 
 
-def _check_batch(batch_size: object, dataset_size: object) -> None:
-    batch = _checks.count("batch_size", batch_size)
-    dataset = _checks.count("dataset_size", dataset_size)
-    if batch > dataset:
+def _store_sizes(sampling: Sampling, *, needed: bool = False) -> None:
+    """Make ints of the two sizes, as far as they are given."""
+    for name in ("batch_size", "dataset_size"):
+        value = getattr(sampling, name)
+        if needed or value is not None:
+            object.__setattr__(sampling, name, _checks.count(name, value))
+    batch, dataset = sampling.batch_size, sampling.dataset_size
+    if batch is not None and dataset is not None and batch > dataset:
         raise ValueError(
             f"batch_size {batch} is larger than dataset_size {dataset}; it may be at most that"
         )
@@ -51,15 +55,14 @@ class Poisson:
                 raise ValueError(
                     "Poisson needs batch_size and dataset_size, or sampling_probability"
                 )
-            _check_batch(self.batch_size, self.dataset_size)
         else:
             if self.batch_size is not None:
                 raise ValueError(
                     "Poisson takes batch_size with dataset_size, or sampling_probability, not both"
                 )
-            if self.dataset_size is not None:
-                _checks.count("dataset_size", self.dataset_size)
-            _checks.probability("sampling_probability", self.sampling_probability)
+            given = _checks.chance("sampling_probability", self.sampling_probability)
+            object.__setattr__(self, "sampling_probability", given)
+        _store_sizes(self)
 
     @property
     def probability(self) -> Fraction:
@@ -82,12 +85,49 @@ class FixedSize:
     dataset_size: int
 
     def __post_init__(self) -> None:
-        _check_batch(self.batch_size, self.dataset_size)
+        _store_sizes(self, needed=True)
 
     @property
     def probability(self) -> Fraction:
         """Chance that a given image takes part in a given step, exactly."""
         return Fraction(self.batch_size, self.dataset_size)
+
+
+@dataclass(frozen=True)
+class RandomAllocation:
+    """Every image takes part in one step of each epoch, drawn uniformly and independently.
+
+    >>> RandomAllocation(batch_size=200, dataset_size=2975).steps_per_epoch
+    15
+
+    The draws of different images, and those of one image in different epochs, are independent:
+    batches vary in size as under Poisson sampling. An ordinary `shuffle=True` loader, whose batches
+    have a fixed size, is `Shuffle`; a schedule that is drawn once and used in several epochs is
+    neither. What is composed are epochs. `patchdp.interop.torch.RandomAllocationBatchSampler`
+    draws such batches for a PyTorch loader.
+
+    Args:
+      batch_size: Images per step on average, with
+      dataset_size: the number of images: an epoch has `ceil(dataset_size / batch_size)` steps.
+
+    Source: `docs/theory/allocation.md`, "One epoch" (Theorem 37).
+    """
+
+    batch_size: int
+    dataset_size: int
+
+    def __post_init__(self) -> None:
+        _store_sizes(self, needed=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The steps among which each image draws its own."""
+        return -(-self.dataset_size // self.batch_size)
+
+    @property
+    def probability(self) -> Fraction:
+        """Chance that a given image takes part in a given epoch: 1."""
+        return Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -105,19 +145,14 @@ class Shuffle:
       batch_size: Images per step. Privacy does not depend on it; a statement may mention it.
       dataset_size: Number of images, likewise.
 
-    Source: `docs/theory.md`, "Shuffled epochs" (Theorem 15).
+    Source: `docs/theory/sampling.md`, "Shuffled epochs" (Theorem 15).
     """
 
     batch_size: int | None = None
     dataset_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.dataset_size is not None:
-            _check_batch(self.batch_size, self.dataset_size)
-        elif self.batch_size is not None:
-            _checks.count("batch_size", self.batch_size)
-        elif self.dataset_size is not None:
-            _checks.count("dataset_size", self.dataset_size)
+        _store_sizes(self)
 
     @property
     def probability(self) -> Fraction:
@@ -125,4 +160,4 @@ class Shuffle:
         return Fraction(1)
 
 
-Sampling = Poisson | FixedSize | Shuffle
+Sampling = Poisson | FixedSize | RandomAllocation | Shuffle

@@ -41,8 +41,10 @@ def test_every_sampler_has_a_row() -> None:
     assert list(rows()) == [
         "image, fixed-size",
         "image, Poisson",
+        "image, allocation",
         "patch, fixed-size",
         "patch, Poisson",
+        "patch, allocation",
         "patch, shuffle",
     ]
 
@@ -60,12 +62,12 @@ def test_pixel_noise_alone_is_the_baseline() -> None:
 
 def test_several_images_per_person() -> None:
     one, two = rows(), rows("--images-per-person", "2")
-    assert set(one) - set(two) == {"patch, shuffle"}
+    assert set(one) - set(two) == {"image, allocation", "patch, allocation", "patch, shuffle"}
     assert all(two[name] > one[name] for name in two)
     assert two["patch, fixed-size"] == plan(images_per_person=2).epsilon(delta=1e-5)
     text = CliRunner().invoke(cli, [*TRAINING.split(), "--images-per-person", "2"]).stdout
     assert "2 images per person" in text
-    assert "Shuffle has no row" in " ".join(text.split())
+    assert "Allocation and shuffle have no row" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("flags", [("--pixel-channels", "3"), ("--images-per-person", "0")])

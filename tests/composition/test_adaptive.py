@@ -14,8 +14,7 @@ from scipy import sparse
 from patchdp.composition.adaptive.bounds import optimal_bounds, optimal_profile
 from patchdp.composition.adaptive.planning import WORK, WorkExceeded
 from patchdp.composition.adaptive.steps import OptimalStep
-from patchdp.composition.certify import epsilon_upper
-from patchdp.composition.exact import epsilon_lower
+from patchdp.composition.prove import attained_epsilon, prove_epsilon
 
 CITYSCAPES = OptimalStep("fixed", Fraction(200, 2975), Fraction(514 * 514, 520 * 1544), mu=0.5)
 EPSILONS = np.array([0.0, 0.05, 0.3, 1.0, 2.0])
@@ -23,7 +22,7 @@ EPSILONS = np.array([0.0, 0.05, 0.3, 1.0, 2.0])
 
 def composed(steps, delta):
     phases = [(step.symmetric, count) for step, count in steps]
-    return epsilon_upper(phases, log_delta=math.log(delta), tolerance=1e-4).value
+    return prove_epsilon(phases, math.log(delta), tolerance=1e-4).upper
 
 
 def triples(rng, extra):
@@ -180,7 +179,7 @@ def test_lower_bound_where_the_lattice_is_coarse_against_the_rate():
     # 9 participations of 2,325 steps: a bound that rounds losses down to the grid finds nothing.
     step = OptimalStep("fixed", Fraction(200, 18557), 0.35, mu=2.0)
     found = optimal_bounds([(step, 2325)], 1 / 18557, effort=0.3)
-    alone = float(epsilon_lower([(step.symmetric, 2325)], np.array(math.log(1 / 18557))))
+    alone = attained_epsilon([(step.symmetric, 2325)], math.log(1 / 18557))
     assert 0.96 * alone <= found.lower <= found.upper <= 1.1 * found.lower
 
 
@@ -197,7 +196,7 @@ def test_lower_bound_where_the_lattice_is_coarse_against_the_rate():
 def test_between_the_attack_and_the_composed_bound(step, count, delta):
     found = optimal_bounds([(step, count)], delta, effort=0.3)
     bound = composed([(step, count)], delta)
-    lower = float(epsilon_lower([(step.symmetric, count)], np.array(math.log(delta))))
+    lower = attained_epsilon([(step.symmetric, count)], math.log(delta))
     assert found.lower <= found.upper
     assert found.upper >= lower * (1 - 1e-9)
     assert found.upper <= bound * 1.03
@@ -255,7 +254,7 @@ def test_phases():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(WorkExceeded, match="method pld"):
+    with pytest.raises(WorkExceeded, match="method auto"):
         optimal_bounds([(OptimalStep("fixed", 1.0, 1.0, mu=6.0), 1000)], 1e-5)
 
 

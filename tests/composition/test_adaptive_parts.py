@@ -19,6 +19,8 @@ from patchdp.composition.adaptive.powers import Powers, Sampler
 from patchdp.composition.adaptive.steps import OptimalStep
 from patchdp.composition.adaptive.tents import Tents
 from patchdp.composition.adaptive.upper import (
+    _HAT_OVER_SPLINE,
+    WIDEST,
     _between,
     advance,
     first,
@@ -124,6 +126,24 @@ def test_spreading_never_lowers_a_value(change):
     assert np.all(after >= before * (1 - 1e-13))
     inside = slice(16, -16)
     assert float(np.max(np.abs(after - before)[inside])) < 0.05 * float(before.max())
+
+
+def test_a_hat_is_between_its_chord_and_a_little_less():
+    # The proof of Statement 5a, number by number.
+    x = np.linspace(0.0, 1.0, 4001)
+    spline = 11 / 20 - x**2 / 2 + x**4 / 4 - x**5 / 12
+    for h in np.concatenate([[1e-6], np.linspace(0.005, WIDEST, 100)]):
+        c = 0.5 * h / math.sinh(0.5 * h)
+        hat = np.sinh(0.5 * h * (1 - x)) / math.sinh(0.5 * h)
+        assert c > 0.9896
+        assert np.all(c * (1 - x) * (1 - 1e-14) <= hat) and np.all(hat <= (1 - x) * (1 + 1e-14))
+        assert np.all(_HAT_OVER_SPLINE * c**3 * spline >= hat + 0.01)
+
+
+def test_a_lattice_never_is_wider_than_what_is_proved():
+    step = OptimalStep("fixed", 1.0, 0.5, mu=2.0)
+    found = settings([(step, 20)], math.log(1e-5), effort=1e-3)
+    assert found.plan.lattice.interval <= WIDEST
 
 
 def test_a_hat_is_at_most_twice_itself_spread_twice_more():

@@ -97,3 +97,12 @@ def test_bad_tolerances_are_named():
     for tolerance in (0.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="tolerance must be"):
             plan(FIXED).epsilon(DELTA, method="optimal", tolerance=tolerance)
+
+
+def test_where_the_composed_bound_stands_in_the_certificate_says_so():
+    loud = plan(FIXED).replace(noise_multiplier=0.2)
+    found, composed = loud.certificate(DELTA, method="optimal"), loud.certificate(DELTA)
+    assert found.upper == composed.upper > 100
+    assert found.prover == composed.prover != "optimal"
+    assert not found.tight
+    assert "composed bound" in found.note

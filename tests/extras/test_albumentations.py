@@ -102,6 +102,7 @@ def test_cityscapes() -> None:
 
 
 CROP = RandomCrop((8, 8))
+KERNELS: Any = ("bilinear", "nearest")  # image and mask
 
 
 @pytest.mark.parametrize(
@@ -120,12 +121,12 @@ CROP = RandomCrop((8, 8))
         (A.RandomResizedCrop((8, 8)), RandomResizedCrop()),
         (A.RandomSizedCrop((4, 8), (8, 8)), RandomSizedCrop((4, 8))),
         ([A.Resize(12, 10), A.RandomCrop(8, 8)],
-         ResizedCrop(CROP, Resize((12, 10)), interpolation="bilinear", antialias=False)),
+         ResizedCrop(CROP, Resize((12, 10)), interpolation=KERNELS, antialias=False)),
         ([A.SmallestMaxSize(12), A.RandomCrop(8, 8)],
-         ResizedCrop(CROP, ScaledSide((12,), "shorter"), interpolation="bilinear",
+         ResizedCrop(CROP, ScaledSide((12,), "shorter"), interpolation=KERNELS,
                      antialias=False)),
         ([A.RandomScale((-0.25, 0.5), p=1), A.RandomCrop(8, 8)],
-         ResizedCrop(CROP, RandomScale(0.75, 1.5, rounding="down"), interpolation="bilinear",
+         ResizedCrop(CROP, RandomScale(0.75, 1.5, rounding="down"), interpolation=KERNELS,
                      antialias=False)),
         ([A.PadIfNeeded(8, 8), A.RandomCrop(8, 8)], CROP),
         ([A.Pad((1, 2)), A.RandomCrop(8, 8)], RandomCrop((8, 8), padding=((2, 2), (1, 1)))),
@@ -176,8 +177,11 @@ def test_refused_with_the_reason(transform: Any, reason: str) -> None:
 
 
 def test_sizes() -> None:
-    with pytest.raises(UnsupportedTransform, match="one image size at a time"):
-        plan_crop([A.PadIfNeeded(20, 20), A.RandomCrop(8, 8)], image=[(16, 16), (16, 18)])
+    sizes = [(16, 16), (16, 18)]
+    padded = plan_crop([A.PadIfNeeded(20, 20), A.RandomCrop(8, 8)], image=sizes)
+    for size in sizes:  # padded to 20, 13 offsets of which 8 show a pixel
+        found = pdp.inclusion(size, padded, pdp.Patch((1, 1)))
+        assert found.probability == Fraction(8, 13) ** 2
     with pytest.raises(ValueError, match="does not fit"):
         plan_crop(A.CenterCrop(32, 32), image=(16, 16))
     with pytest.raises(UnsupportedTransform, match=r"\(height, width\)"):

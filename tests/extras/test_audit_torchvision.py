@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("torchvision.transforms")
 
 import patchdp as pdp
-from patchdp.report.audit import audit, torchvision_crops
+from patchdp.audit import audit, torchvision_crops
 
 PLAN = pdp.TrainingPlan(
     image=(12, 9),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import collections
+import doctest
+
 import dp_accounting
+import numpy as np
 import pytest
+from scipy import stats
 
 import patchdp as pdp
+from patchdp.interop import jax_privacy as interop
 from patchdp.interop.dp_accounting import PatchPrivacyAccountant, RandomCropDpEvent
 
 events = pytest.importorskip("jax_privacy.experimental.accounting")
@@ -76,3 +82,45 @@ def test_iterations_are_calibrated_as_documented():
         bracket_interval=dp_accounting.LowerEndpointAndGuess(1, 128),
     )
     assert epsilon(event(iterations)) <= 2.0 < epsilon(event(iterations + 2))
+
+
+def test_batch_selection_strategies():
+    selection = pytest.importorskip("jax_privacy.batch_selection")
+    from patchdp.interop.jax_privacy import plan_sampling
+
+    once = selection.BallsInBinsSampling(iterations=3, cycle_length=3)
+    assert plan_sampling(once, dataset_size=5) == (pdp.RandomAllocation(2, 5), {"epochs": 1})
+    # Its law is that of random allocation: all 3^3 places of three examples alike.
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(5400):
+        found = list(once.batch_iterator(3, rng))
+        drawn.append(tuple(next(j for j in range(3) if i in found[j]) for i in range(3)))
+    counts = np.array(list(collections.Counter(drawn).values()))
+    assert len(counts) == 27
+    assert stats.chi2.sf(np.square(counts - 200).sum() / 200, 26) > 1e-5
+    # Ten examples in seven steps: no batch size gives seven, and fewer steps bound them.
+    wide = selection.BallsInBinsSampling(iterations=7, cycle_length=7)
+    assert plan_sampling(wide, dataset_size=10)[0].steps_per_epoch == 5
+    several = selection.BallsInBinsSampling(iterations=6, cycle_length=3)
+    with pytest.raises(ValueError, match="keeps each example's bin"):
+        plan_sampling(several, dataset_size=5)
+    groups = [tuple(batch) for batch in several.batch_iterator(5, 0)]
+    assert groups[:3] == groups[3:]  # which is why
+
+    poisson = selection.CyclicPoissonSampling(sampling_prob=0.1, iterations=30)
+    assert plan_sampling(poisson, dataset_size=50) == (
+        pdp.Poisson(sampling_probability=0.1, dataset_size=50),
+        {"steps": 30},
+    )
+    cyclic = selection.CyclicPoissonSampling(sampling_prob=0.1, iterations=30, cycle_length=2)
+    with pytest.raises(ValueError, match="cycle_length=1"):
+        plan_sampling(cyclic, dataset_size=50)
+    fixed = selection.FixedBatchSampling(batch_size=4, iterations=9)
+    assert plan_sampling(fixed, dataset_size=50) == (pdp.FixedSize(4, 50), {"steps": 9})
+    for other in (
+        selection.FixedBatchSampling(batch_size=4, iterations=9, replace=True),
+        "something else",
+    ):
+        with pytest.raises(ValueError, match="none of the sampling schemes"):
+            plan_sampling(other, dataset_size=50)
+    assert doctest.testmod(interop).failed == 0

@@ -97,6 +97,21 @@ def test_logs_the_epsilon_of_the_steps_taken():
     assert logged == pytest.approx(epsilon_after(20), rel=1e-6)  # Lightning logs in float32
 
 
+def test_epochs_by_random_allocation():
+    engine = PatchPrivacyEngine(**CLAIM, sampling=pdp.RandomAllocation)
+    plan = pdp.TrainingPlan(
+        **CLAIM, sampling=pdp.RandomAllocation(4, 40), noise_multiplier=1.0, epochs=2
+    )
+    fit(engine, PatchEpsilon(engine, delta=DELTA), epochs=2)
+    assert len(engine.accountant) == 20
+    assert engine.get_epsilon(DELTA) == plan.epsilon(DELTA)
+    # A budget for two epochs: the third is not begun.
+    engine = PatchPrivacyEngine(**CLAIM, sampling=pdp.RandomAllocation)
+    budget = plan.epsilon(DELTA) * 1.01
+    fit(engine, PatchEpsilon(engine, delta=DELTA, budget=budget), epochs=5)
+    assert len(engine.accountant) == 20
+
+
 def test_stops_at_the_last_step_within_the_budget():
     engine = make_engine()
     budget = (epsilon_after(13) + epsilon_after(14)) / 2

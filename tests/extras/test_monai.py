@@ -163,8 +163,9 @@ def test_several_image_sizes() -> None:
     sizes = [(16, 16), (6, 20)]
     crop = plan_crop(M.RandSpatialCrop((8, 8), random_size=False), image=sizes)
     assert pdp.inclusion((6, 20), crop, pdp.Patch((1, 1))).probability == Fraction(8, 13)
-    with pytest.raises(UnsupportedTransform, match="one image size at a time"):
-        plan_crop(M.RandSpatialCrop((8, -1), random_size=False), image=sizes)
+    slab = plan_crop(M.RandSpatialCrop((8, -1), random_size=False), image=sizes)
+    assert pdp.inclusion((16, 16), slab, pdp.Patch((1, 1))).probability == Fraction(8, 9)
+    assert pdp.inclusion((6, 20), slab, pdp.Patch((1, 1))).probability == 1
 
 
 REFUSED = [

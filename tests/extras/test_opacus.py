@@ -513,7 +513,11 @@ def test_check_reads_the_loader_after_opacus_has_replaced_it(name):
 
 @pytest.mark.parametrize("data", [Pictures(transform=Crop(seeded=True)), Pictures(cached=True)])
 def test_repeated_crops_are_found(data):
-    assert any("cached or seeded" in w for w in warned(shuffled(data)))
+    with pytest.raises(ValueError, match="crops repeat: two passes"):
+        warned(shuffled(data))
+    engine = opacus.PatchPrivacyEngine(**CLAIM, sampling=pdp.Poisson)
+    with pytest.raises(ValueError, match="crops repeat: two passes"):
+        engine.make_private(**parts(shuffled(data)), noise_multiplier=1.0)
 
 
 def test_drawing_items_leaves_the_random_numbers_alone():
@@ -536,8 +540,10 @@ def test_modules_and_loaders_that_break_the_guarantee():
         return torch.utils.data.default_collate(items)
 
     assert any("collate_fn is mixing" in w for w in warned(shuffled(collate_fn=mixing)))
-    seeded = shuffled(num_workers=1, worker_init_fn=torch.manual_seed)
-    assert any("worker_init_fn" in w for w in warned(seeded))
+    prepared = shuffled(num_workers=1, worker_init_fn=print)
+    assert any("worker_init_fn" in w for w in warned(prepared))
+    with pytest.raises(ValueError, match="crops repeat: two passes"):
+        warned(shuffled(num_workers=1, worker_init_fn=torch.manual_seed))
 
 
 def test_batchnorm_stops_training():
@@ -701,5 +707,6 @@ def test_several_transforms_need_a_declared_crop():
     [opacus, accountant, claim, engine, guard, samplers, transforms],
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
+@pytest.mark.filterwarnings("ignore::patchdp.interop.opacus.PatchPrivacyWarning")
 def test_docstrings(module):
     assert doctest.testmod(module).failed == 0

@@ -87,8 +87,8 @@ def test_single_transforms(transform: Any, expected: Any) -> None:
     ("transform", "reason"),
     [
         (data.create_transform(224, is_training=True, train_crop_mode="rkrc"),
-         "ResizeKeepRatio before the crop spreads"),
-        (transforms.RandomPad(300), "RandomPad is not known"),
+         "random_scale_prob or random_aspect_prob above 0"),
+        (transforms.RandomPad(300), "RandomPad is refused: it puts"),
         (data.Mixup(), "Mixup is refused: it mixes"),
         ([transforms.MaybeToTensor(), object()], "object is not known"),
     ],

@@ -94,7 +94,12 @@ def test_bad_crops_are_refused_in_one_sentence(make: object, match: str) -> None
 
 @pytest.mark.parametrize(
     "crop",
-    [RandomCrop((9, 9)), GridCrop((9, 9)), FiveCrop((9, 9)), RandomSizeCrop((3, 3), (9, 3))],
+    [
+        RandomCrop((9, 9)),
+        GridCrop((9, 9), stride=(9, 9)),
+        FiveCrop((9, 9)),
+        RandomSizeCrop((3, 3), (9, 3)),
+    ],
 )
 def test_crops_that_do_not_fit_say_so(crop: RandomCrop) -> None:
     with pytest.raises(ValueError, match=r"does not fit image 8x8; .*use a smaller"):

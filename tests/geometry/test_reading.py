@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchdp.geometry.reading import Reading, ReadWindows
-from patchdp.geometry.windows import AxisWindows, WeightedWindows
+from patchdp.geometry.windows import AxisWindows, SpacedWindows
 
 NAMES = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap"}
 
@@ -78,10 +78,11 @@ def test_windows_over_copies_equal_windows_listed(
     ends = np.array([start]), np.array([stop])
     uniform = AxisWindows(size, -before, len(line) - size - before)
     assert ReadWindows(uniform, reading).hits_at(*ends).tolist() == [sum(hit)]
-    weights = tuple(data.draw(st.integers(0, 3)) for _ in hit)
-    weighted = WeightedWindows(size, -before, weights)
-    expected = sum(w for w, h in zip(weights, hit, strict=True) if h)
-    assert ReadWindows(weighted, reading).hits_at(*ends).tolist() == [expected]
+    stride, shift = data.draw(st.integers(1, 4)), data.draw(st.integers(0, len(hit) - 1))
+    tiles = (len(hit) - 1 - shift) // stride + 1
+    spaced = SpacedWindows(size, -before, stride, tiles, shift + 1)
+    expected = sum(hit[j + k * stride] for j in range(shift + 1) for k in range(tiles))
+    assert ReadWindows(spaced, reading).hits_at(*ends).tolist() == [expected]
 
 
 @pytest.mark.parametrize("mode", sorted(NAMES))

@@ -117,8 +117,11 @@ def _five(crop: FiveCrop, image: tuple[int, ...]) -> Windows:
 
 
 def _grid(crop: GridCrop, image: tuple[int, ...]) -> Windows:
-    stride = crop.stride or crop.size
-    starts = [range(0, n - c + 1, s) for n, c, s in zip(image, crop.size, stride, strict=True)]
+    starts = []
+    for axis, (n, c, s) in enumerate(zip(image, crop.size, crop.stride, strict=True)):
+        shift = (n - c) % s if crop.jitter == "full" else crop.jitter[axis] if crop.jitter else 0
+        tiles = range(0, n - c - shift + 1, s)
+        starts.append([j + at for j in range(shift + 1) for at in tiles])
     return _uniform([_box(image, at, crop.size) for at in itertools.product(*starts)])
 
 

@@ -30,7 +30,6 @@ from patchdp.geometry import (
 from patchdp.geometry.choice import ChoiceCrop
 from patchdp.geometry.rescale import RandomScale
 from patchdp.geometry.symmetry import mirrored_alike, turned_alike
-from patchdp.interop.catalogue import Catalogue, unknown
 from patchdp.interop.pipeline import Pipeline, UnsupportedTransform
 
 # One axis is enough to walk a chain by hand: the outcomes are (probability, pixels that show).
@@ -149,6 +148,7 @@ CROP = RandomCrop((8, 6))
         ([("pad", [(1, 1), (2, 2)], "reflect", "Pad")], WholeImage()),
         ([("crop_by", CROP, "a"), ("statistics", "b"), ("neighbourhood", "c")], CROP),
         ([("hide", "Cutout")], AtMost(WholeImage())),
+        ([("turn", (0, 1), "Transpose"), ("flip", 0, "Flip")], WholeImage()),
         ([("erase", 0.5, (0.1, 0.2), (1.0, 1.0), "e"), ("crop_by", CROP, "a")], AtMost(CROP)),
         ([("crop_by", CROP, "a"), ("erase", 0.0, (0.1, 0.2), (1.0, 1.0), "e")], CROP),
         ([("crop_by", CROP, "a"), ("erase", 0.5, (0.0, 0.2), (1.0, 1.0), "e")], AtMost(CROP)),
@@ -266,15 +266,3 @@ def test_a_choice_of_crops() -> None:
         ChoiceCrop((CROP, CROP), (half, 0.1))
     with pytest.raises(ValueError, match="at least one crop"):
         ChoiceCrop((), ())
-
-
-def test_the_catalogue_knows_whole_names_of_one_library() -> None:
-    library = Catalogue("nolib", pointwise={"Invert"}, refused={"MixUp": "it mixes images"})
-    chain = Pipeline((8, 8))
-    library.read(chain, {}, (), name="Invert")
-    with pytest.raises(UnsupportedTransform, match="MixUp is refused: it mixes images"):
-        library.read(chain, {}, ("MixUp",), name="MixUp")
-    with pytest.raises(UnsupportedTransform, match=r"sorted is not known.*vouched=\('sorted',\)"):
-        unknown(chain, sorted, ())
-    unknown(chain, sorted, ("sorted",))
-    assert chain.result() == WholeImage()

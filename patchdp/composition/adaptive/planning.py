@@ -16,6 +16,7 @@ import numpy as np
 from patchdp.composition.adaptive.lattice import Lattice
 from patchdp.composition.adaptive.phase import Plan, laws_of
 from patchdp.composition.adaptive.steps import Steps
+from patchdp.composition.adaptive.upper import WIDEST
 from patchdp.step.moments import log_mgf
 
 __all__ = ["WORK", "Settings", "WorkExceeded", "settings"]
@@ -82,7 +83,7 @@ def settings(steps: Steps, log_delta: float, effort: float = 1.0) -> Settings:
     if reach > most:
         raise WorkExceeded(
             f"optimal composition takes losses up to {most:.3g} here, but they reach {reach:.4g}; "
-            "use method pld"
+            "use method auto"
         )
     log_tail = log_delta - math.log(total) - _GIVEN_AWAY
     variance = 0.0
@@ -96,6 +97,8 @@ def settings(steps: Steps, log_delta: float, effort: float = 1.0) -> Settings:
     reach = max(reach, 1e-3)
     interval = min(deviation / _DEVIATIONS, reach / _POINTS) / effort
     size = min(math.ceil(reach / interval), int(4 * _POINTS * effort))
+    # Two points per unit of loss at least: "Between the points" is proved up to there.
+    size = max(size, math.ceil(reach / WIDEST))
     interval = reach / size
     plan = Plan(
         Lattice(interval, size),

@@ -79,11 +79,11 @@ class OptimalStep:
     mu: float
 
     def __post_init__(self) -> None:
-        if self.scheme not in ("fixed", "poisson"):
-            raise ValueError(f"scheme must be 'fixed' or 'poisson', got {self.scheme!r}")
-        _checks.probability("rate", self.rate)
-        _checks.probability("inclusion", self.inclusion)
-        _checks.positive("mu", self.mu)
+        scheme = _checks.choice("scheme", self.scheme, ("fixed", "poisson"))
+        object.__setattr__(self, "scheme", scheme)
+        for name in ("rate", "inclusion"):
+            object.__setattr__(self, name, _checks.chance(name, getattr(self, name)))
+        object.__setattr__(self, "mu", _checks.positive("mu", self.mu, up=True))
 
     @cached_property
     def pair(self) -> MixturePair:

@@ -17,15 +17,17 @@ from patchdp.composition.adaptive.cover import Cover
 from patchdp.composition.adaptive.lattice import Lattice
 from patchdp.composition.adaptive.phase import PARTS, Kernel, Phase
 
-__all__ = ["State", "advance", "first", "majorant", "nothing", "schedule"]
+__all__ = ["WIDEST", "State", "advance", "first", "majorant", "nothing", "schedule"]
 
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
 _UNIT = 2.0**-53
 _EARLY_GROWTH = 0.7
-# A hat is at most this much of the same hat spread by two more.
+# A hat is at most this much of the same hat spread by two more, for intervals up to the widest:
+# Statement 5a.
 _HAT_OVER_SPLINE = 2.0
+WIDEST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +211,8 @@ def _between(phase: Phase, state: State, kernel: Kernel) -> tuple[list[Array], f
     """
     lattice, s, plan = phase.plan.lattice, phase.sampler, phase.plan
     n, h = lattice.size, lattice.interval
+    if h > WIDEST:
+        raise ValueError(f"the lattice's interval must be at most {WIDEST}, got {h!r}")
     kinks = np.convolve(state.dots, [0.5, -math.cosh(0.5 * h), 0.5])[1:-1]
     kinks = np.abs(kinks) / (math.sinh(0.5 * h) * h)
     # A second hat moves every kink by less than `h`, with a density of at most `1/h`.

@@ -24,8 +24,8 @@ from opacus.accountants import IAccountant, register_accountant
 from opacus.accountants.registry import _ACCOUNTANTS
 from opacus.optimizers import AdaClipDPOptimizer
 
-from patchdp.composition.exact import ExactEngineError
-from patchdp.composition.tilted import GridTooLarge
+from patchdp import _checks
+from patchdp.composition.certificate import Refused
 from patchdp.guarantee import Guarantee, Method
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling, Entry
 from patchdp.step import Poisson
@@ -78,6 +78,8 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
     def step(self, *, noise_multiplier: float, sample_rate: float) -> None:
         """Record one optimizer step."""
         self._calibrating = False
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
         if self._history and tuple(self._history[-1][:2]) == (noise_multiplier, sample_rate):
             self._history[-1] = (noise_multiplier, sample_rate, self._history[-1][2] + 1)
         else:
@@ -112,7 +114,12 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
         return self._guarantee(self._executed(), self.epoch_starts)
 
     def get_epsilon(
-        self, delta: float, *, method: Method = "pld", tolerance: float = 1e-3, **_unused: Any
+        self,
+        delta: float,
+        *,
+        method: Method = "auto",
+        tolerance: float | None = None,
+        **_unused: Any,
     ) -> float:
         """The certified patch-level epsilon of the run so far, as `TrainingPlan.epsilon`.
 
@@ -135,6 +142,9 @@ class PatchAccountant(IAccountant):  # type: ignore[misc]
 
         At most a million are counted.
         """
+        epsilon = _checks.nonnegative("epsilon", epsilon)
+        noise_multiplier = _checks.nonnegative("noise_multiplier", noise_multiplier)
+        sample_rate = float(_checks.probability("sample_rate", sample_rate))
 
         def fits(steps: int) -> bool:
             history = [*self._executed(), (noise_multiplier, sample_rate, steps)]
@@ -248,7 +258,8 @@ def register(
     Args:
       image, patch, crop: As in `TrainingPlan`; `crop` may also be a transform that
         `patchdp.interop.torchvision.plan_crop` reads.
-      sampling: `pdp.Poisson` (Opacus' own sampling), `pdp.Shuffle`, or a scheme with its numbers.
+      sampling: `pdp.Poisson` (Opacus' own sampling), `pdp.RandomAllocation`, `pdp.Shuffle`, or a
+        scheme with its numbers.
       name: Any name that Opacus does not use; by default one derived from the claim.
       training: Further fields of `TrainingPlan`, such as `images_per_person`.
 
@@ -278,7 +289,7 @@ def register(
 
 
 def certified_epsilon(
-    run: Guarantee, delta: float, *, method: Method = "pld", tolerance: float = 1e-3
+    run: Guarantee, delta: float, *, method: Method = "auto", tolerance: float | None = None
 ) -> float:
     """`run.epsilon`, by another engine where this one can certify nothing sharp.
 
@@ -292,13 +303,10 @@ def certified_epsilon(
     >>> 0.29 < certified_epsilon(run, 1e-5) < 0.3
     True
     """
-    engines: tuple[Method, ...] = (method, "exact", "rdp")
-    for engine in engines:
-        try:
-            return run.epsilon(delta, method=engine, tolerance=tolerance)
-        except (GridTooLarge, ExactEngineError) as error:
-            refused = error
-    raise refused
+    try:
+        return run.epsilon(delta, method=method, tolerance=tolerance)
+    except Refused:
+        return run.epsilon(delta, tolerance=tolerance)
 
 
 def _named(name: str, claim: Claim) -> dict[str, Any]:

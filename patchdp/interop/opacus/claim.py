@@ -26,11 +26,13 @@ from typing import Any, TypeAlias
 from patchdp.geometry.crop import Crop
 from patchdp.guarantee import Guarantee
 from patchdp.plan import TrainingPlan
-from patchdp.step import FixedSize, Poisson, Sampling, Shuffle
+from patchdp.step import FixedSize, Poisson, RandomAllocation, Sampling, Shuffle
 
 __all__ = ["Claim", "DeclaredSampling", "Entry"]
 
-DeclaredSampling: TypeAlias = Sampling | type[Poisson] | type[FixedSize] | type[Shuffle]
+DeclaredSampling: TypeAlias = (
+    Sampling | type[Poisson] | type[FixedSize] | type[RandomAllocation] | type[Shuffle]
+)
 # As Opacus keeps it: noise multiplier, sample rate (one over the batches per epoch), steps.
 Entry: TypeAlias = tuple[float, float, int]
 
@@ -60,8 +62,8 @@ class Claim:
       image: Size of the images before the crop, or a list of sizes.
       crop: The distribution of the crop.
       patch: What is private in one image.
-      sampling: `Poisson`, `FixedSize` or `Shuffle`: a scheme with its numbers, or for `Poisson`
-        and `Shuffle` the bare class, whose numbers are read off the sample rate.
+      sampling: `Poisson`, `FixedSize`, `RandomAllocation` or `Shuffle`: a scheme with its numbers,
+        or for all but `FixedSize` the bare class, whose numbers are read off the sample rate.
       training: Further fields of `TrainingPlan`, as pairs.
 
     Raises:
@@ -78,10 +80,12 @@ class Claim:
         if not isinstance(self.sampling, Sampling) and self.sampling not in (
             Poisson,
             FixedSize,
+            RandomAllocation,
             Shuffle,
         ):
             raise ValueError(
-                f"sampling must be Poisson, FixedSize(...) or Shuffle, got {self.sampling!r}"
+                "sampling must be Poisson, FixedSize(...), RandomAllocation or Shuffle, got "
+                f"{self.sampling!r}"
             )
         if self.sampling is FixedSize:
             raise ValueError(
@@ -116,8 +120,8 @@ class Claim:
 
         Args:
           history: `(noise_multiplier, sample_rate, steps)` in the order of training.
-          epoch_starts: Under `Shuffle`, steps before which the loader was started over; where
-            none is known, every pass is taken to be complete.
+          epoch_starts: Where epochs are counted, steps before which the loader was started over;
+            where none is known, every pass is taken to be complete.
 
         Raises:
           ValueError: A sample rate that the declared sampling cannot have.
@@ -131,12 +135,11 @@ class Claim:
     def _phases(
         self, history: Sequence[Entry], epoch_starts: Sequence[int]
     ) -> Iterator[tuple[float, Sampling, dict[str, int]]]:
-        if self.sampling is Shuffle or isinstance(self.sampling, Shuffle):
-            scheme = self.sampling if isinstance(self.sampling, Shuffle) else Shuffle()
+        if self.per_epoch:
             for _, rate, _ in history:
                 self._check_rate(rate)
-            for noise, passes in itertools.groupby(_passes(history, epoch_starts)):
-                yield noise, scheme, {"epochs": sum(1 for _ in passes)}
+            for (noise, length), passes in itertools.groupby(_passes(history, epoch_starts)):
+                yield noise, self._scheme(length), {"epochs": sum(1 for _ in passes)}
             return
         for noise, rate, steps in history:
             self._check_rate(rate)
@@ -144,6 +147,21 @@ class Claim:
                 yield noise, self.sampling, {"steps": steps}
             else:
                 yield noise, Poisson(sampling_probability=rate), {"steps": steps}
+
+    @property
+    def per_epoch(self) -> bool:
+        """Whether passes over the data are counted, not steps."""
+        kind = self.sampling if isinstance(self.sampling, type) else type(self.sampling)
+        return kind in (Shuffle, RandomAllocation)
+
+    def _scheme(self, length: int) -> Sampling:
+        """The scheme of a pass of so many batches."""
+        if isinstance(self.sampling, Shuffle | RandomAllocation):
+            return self.sampling
+        if self.sampling is Shuffle:
+            return Shuffle()
+        # What counts is the number of batches.
+        return RandomAllocation(batch_size=1, dataset_size=length)
 
     def _check_rate(self, rate: float) -> None:
         """Compare what Opacus reports, one over the batches per epoch, with the declaration."""
@@ -154,6 +172,12 @@ class Claim:
                     f"the loader samples with probability {rate:.6g}, more than the declared "
                     f"{float(declared.probability):.6g} of {declared!r}"
                 )
+        elif isinstance(declared, RandomAllocation):
+            if batches_per_epoch(rate) != declared.steps_per_epoch:
+                raise ValueError(
+                    f"the loader has {batches_per_epoch(rate)} batches per epoch, the declared "
+                    f"{declared!r} has {declared.steps_per_epoch}"
+                )
         elif not isinstance(declared, type) and declared.batch_size and declared.dataset_size:
             share = declared.dataset_size / declared.batch_size
             if batches_per_epoch(rate) not in (math.ceil(share), math.floor(share)):
@@ -163,8 +187,8 @@ class Claim:
                 )
 
 
-def _passes(history: Sequence[Entry], starts: Sequence[int]) -> Iterator[float]:
-    """The smallest noise of each pass over the data.
+def _passes(history: Sequence[Entry], starts: Sequence[int]) -> Iterator[tuple[float, int]]:
+    """The smallest noise of each pass over the data, and the batches of a full pass.
 
     An image is in one step of a pass, with whatever noise that step had: the smallest covers it.
     A pass ends where the loader was started over, where its length changes, or when it is full.
@@ -174,17 +198,19 @@ def _passes(history: Sequence[Entry], starts: Sequence[int]) -> Iterator[float]:
     smallest = math.inf
     for noise, rate, steps in history:
         if batches_per_epoch(rate) != length:
-            length, left = batches_per_epoch(rate), 0
+            if smallest < math.inf:
+                yield smallest, length
+            smallest, length, left = math.inf, batches_per_epoch(rate), 0
         end = done + steps
         while done < end:
             following = bisect.bisect_right(restarts, done)
             if left == 0 or (following and restarts[following - 1] == done):
                 if smallest < math.inf:
-                    yield smallest
+                    yield smallest, length
                 smallest, left = math.inf, length
             smallest = min(smallest, noise)
             stop = min(end, restarts[following]) if following < len(restarts) else end
             taken = min(left, stop - done)
             done, left = done + taken, left - taken
     if smallest < math.inf:
-        yield smallest
+        yield smallest, length

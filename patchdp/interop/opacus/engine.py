@@ -22,9 +22,15 @@ from patchdp.guarantee import Method
 from patchdp.interop.opacus.accountant import PatchAccountant, certified_epsilon
 from patchdp.interop.opacus.claim import Claim, DeclaredSampling
 from patchdp.interop.opacus.guard import CheckReport, PatchPrivacyWarning, check, read_crop
-from patchdp.interop.opacus.samplers import PassCounter, match, recognise, replace_batches
+from patchdp.interop.opacus.samplers import (
+    PassCounter,
+    allocate,
+    match,
+    recognise,
+    replace_batches,
+)
 from patchdp.interop.opacus.transforms import as_crop
-from patchdp.step import FixedSize, Poisson, Shuffle
+from patchdp.step import FixedSize, Poisson, RandomAllocation, Shuffle
 
 __all__ = ["PatchPrivacyEngine"]
 
@@ -53,9 +59,10 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
     Args:
       image: Size of the images before the crop, or a list of sizes.
       patch: What is private in one image.
-      sampling: `pdp.Poisson`, `pdp.Shuffle` or `pdp.FixedSize`, bare or with numbers: what the
-        loader does. With `Poisson` the engine makes the loader do so, as Opacus itself; the other
-        two are compared with the loader that is given.
+      sampling: `pdp.Poisson`, `pdp.RandomAllocation`, `pdp.Shuffle` or `pdp.FixedSize`, bare or
+        with numbers: what the loader does. With `Poisson` the engine makes the loader do so, as
+        Opacus itself, and so it does with `RandomAllocation`; the other two are compared with the
+        loader that is given.
       crop: The crop, or a transform; by default it is read off the data set's own transform.
       training: Further fields of `TrainingPlan`, such as `images_per_person`.
       secure_mode: As in Opacus.
@@ -182,7 +189,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         delta: float,
         epochs: int,
         module: Any = None,
-        method: Method = "pld",
+        method: Method = "auto",
     ) -> float:
         """The least noise at which `epochs` passes over a loader stay within `(epsilon, delta)`.
 
@@ -193,7 +200,7 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
           module: The model, to be checked with the loader.
           method: As in `TrainingPlan.epsilon`.
         """
-        count = _checks.count("epochs", epochs)
+        count, epsilon = _checks.count("epochs", epochs), _checks.positive("epsilon", epsilon)
         claim, _ = self._inspect(data_loader, module)
         batches = len(data_loader)
         if isinstance(claim.sampling, FixedSize):
@@ -201,9 +208,11 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         elif self._poisson:
             scheme = Poisson(sampling_probability=1 / batches)
             plan = claim.plan(sampling=scheme, noise_multiplier=1.0, steps=count * batches)
+        elif isinstance(claim.sampling, RandomAllocation):
+            plan = claim.plan(sampling=claim.sampling, noise_multiplier=1.0, epochs=count)
         else:
             plan = claim.plan(sampling=Shuffle(), noise_multiplier=1.0, epochs=count)
-        aim = _checks.positive("epsilon", epsilon)
+        aim = epsilon
         while True:
             found = plan.solve("noise_multiplier", epsilon=aim, delta=delta, method=method)
             # What get_epsilon will say, which may certify a little less sharply than solve.
@@ -216,11 +225,17 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
     def _poisson(self) -> bool:
         return self.sampling is Poisson or isinstance(self.sampling, Poisson)
 
+    @functools.cached_property
+    def _allocated(self) -> bool:
+        return self.sampling is RandomAllocation or isinstance(self.sampling, RandomAllocation)
+
     def _inspect(self, loader: Any, module: Any) -> tuple[Claim, CheckReport]:
         """Check a loader and state what training on it claims."""
         # First of all, before anything draws an item: a transform to be refused may not even run.
         read_crop(loader.dataset, None, self.image, self.crop, [])
-        if self._poisson:
+        if self._allocated:
+            loader = allocate(loader)
+        elif self._poisson:
             # Opacus replaces the batches of this loader by Poisson ones.
             loader = self._prepare_data_loader(
                 loader, poisson_sampling=True, distributed=isinstance(module, _DISTRIBUTED)
@@ -228,7 +243,8 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
         report = check(
             loader, module=module, image=self.image, crop=self.crop, sampling=self.sampling
         )
-        sampling = report.sampling if isinstance(report.sampling, FixedSize) else self.sampling
+        found = report.sampling
+        sampling = found if isinstance(found, FixedSize | RandomAllocation) else self.sampling
         return Claim(
             image=self.image,
             crop=report.crop,
@@ -248,8 +264,11 @@ class PatchPrivacyEngine(PrivacyEngine):  # type: ignore[misc]
             name = "num_batches" if options.get("distributed") else "steps"
             setattr(prepared.batch_sampler, name, len(data_loader))
             return prepared
+        if self._allocated:
+            # In secure mode the batches come from the generator that the noise comes from.
+            prepared = allocate(prepared, self.secure_rng if self.secure_mode else None)
         match(self.sampling, recognise(prepared))
-        if isinstance(recognise(prepared), Shuffle):
+        if isinstance(recognise(prepared), Shuffle | RandomAllocation):
             return replace_batches(
                 prepared, PassCounter(prepared.batch_sampler, self.accountant.begin_epoch)
             )

@@ -13,24 +13,20 @@ Shuffle(batch_size=4, dataset_size=10)
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from opacus.data_loader import CollateFnWithEmpty
 from torch import nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
 
 from patchdp.geometry import Patch, inclusion
 from patchdp.geometry.crop import Crop
+from patchdp.interop.loaders import repetition
 from patchdp.interop.opacus.samplers import match, recognise
-from patchdp.interop.opacus.transforms import as_crop, find_transform, first_size
+from patchdp.interop.opacus.transforms import Look, as_crop, find_transform, look
 from patchdp.step import Sampling
 
 __all__ = ["ASSUMPTIONS", "CheckReport", "PatchPrivacyWarning", "check"]
@@ -49,9 +45,6 @@ ASSUMPTIONS = (
     "Random numbers count as truly random, and floating-point numbers as real ones: Opacus' "
     "noise, and its coins of 24 bits, by which a sampling probability is off by up to 6e-8.",
 )
-
-# Draws of one item until two differ, and items that are tried.
-_DRAWS, _ITEMS = 8, 3
 
 
 class PatchPrivacyWarning(UserWarning):
@@ -101,7 +94,8 @@ def check(
 
     Raises:
       UnsupportedTransform: The crop of the transform cannot be accounted; it says why.
-      ValueError: The loader's sampling is unknown or not the declared one; or no crop is found.
+      ValueError: The loader's sampling is unknown or not the declared one; no crop is found; or
+        two passes through the loader, its workers included, show that crops repeat.
     """
     found = recognise(loader)
     if sampling is not None:
@@ -109,11 +103,14 @@ def check(
     problems: list[str] = []
     image, crop = read_crop(loader.dataset, transform, image, crop, problems)
     problems += _loader_problems(loader)
-    if _repeats(loader.dataset, image, crop):
-        problems.append(
-            f"an item of the data set, drawn {_DRAWS} times, came out the same each time: its crop "
-            "is cached or seeded, but must be drawn afresh at each step"
-        )
+    axes = len(image) if isinstance(image[0], int) else len(image[0])
+    # Only where some pixel may be missed a fresh crop is a gain that is claimed.
+    if inclusion(image, crop, Patch((1,) * axes)).probability < 1:
+        repeats = repetition(loader)
+        if repeats is not None and repeats.axes >= axes:
+            raise ValueError(repeats.sentence)
+        if repeats is not None:  # features, perhaps, that stand in for pictures
+            problems.append(repeats.sentence)
     if module is not None:
         problems += _module_problems(module)
     for problem in problems:
@@ -125,6 +122,7 @@ def read_crop(
     dataset: Any, transform: Any, image: Any, crop: Crop | None, problems: list[str]
 ) -> tuple[Any, Crop]:
     """The size of the images and the crop, given or read."""
+    given = transform
     found = None if transform is not None and image is not None else find_transform(dataset)
     if transform is None and found is not None:
         transform = found.transform
@@ -132,20 +130,28 @@ def read_crop(
         raise ValueError(
             "the data set has no transform to read the crop off; give transform= or crop="
         )
+    seen = Look((), None) if found is None else look(dataset, found)
     if image is None:
-        image = None if found is None else first_size(dataset, found)
+        image = seen.size
         if image is None:
             raise ValueError("the size of the images before the crop cannot be seen; give image=")
         problems.append(
             f"image was not given: {image} is the size of the first; an image of another size may "
             "be less private"
         )
+    # A transform that was given need not be the one that this sample goes through.
+    sample = seen.sample if given is None else None
     if crop is None:
-        return image, as_crop(transform, image=image)
+        found_crop = as_crop(transform, image=image, sample=sample)
+        if given is None:
+            seen.check()
+        return image, found_crop
     # Code of one's own cannot be read and is taken at its word; torchvision's can be.
     if type(transform).__module__.startswith("torchvision."):
         try:
-            read = as_crop(transform, image=image)
+            read = as_crop(transform, image=image, sample=sample)
+            if given is None:
+                seen.check()
         except ValueError as error:
             problems.append(f"crop was given as {crop!r}, but of the transform: {error}")
         else:
@@ -184,45 +190,3 @@ def _module_problems(module: nn.Module) -> Iterator[str]:
                 f"{type(part).__name__} at {name or 'the top'} keeps statistics of the images that "
                 "no noise protects; set track_running_stats=False"
             )
-
-
-def _repeats(dataset: Any, image: Any, crop: Crop) -> bool:
-    """Whether items come out the same at every draw although their crops should differ."""
-    axes = len(image) if isinstance(image[0], int) else len(image[0])
-    if len(dataset) == 0 or inclusion(image, crop, Patch((1,) * axes)).probability == 1:
-        return False  # some pixel is always seen: a fresh crop gains nothing and none is claimed
-    with _same_random_numbers_after():
-        return all(_draws_agree(dataset, index) for index in range(min(len(dataset), _ITEMS)))
-
-
-def _draws_agree(dataset: Any, index: int) -> bool:
-    first = _arrays(dataset[index])
-    for _ in range(_DRAWS - 1):
-        again = _arrays(dataset[index])
-        if len(again) != len(first) or not all(
-            a.shape == b.shape and np.array_equal(a, b) for a, b in zip(first, again, strict=True)
-        ):
-            return False
-    return bool(first)
-
-
-def _arrays(item: Any) -> list[Any]:
-    """The tensors, arrays and pictures of an item, copied."""
-    leaves = [
-        leaf.detach().cpu().numpy() if isinstance(leaf, torch.Tensor) else leaf
-        for leaf in tree_leaves(item)
-    ]
-    pictures = [leaf for leaf in leaves if hasattr(leaf, "__array_interface__")]
-    return [array for array in map(np.array, pictures) if array.ndim >= 1]
-
-
-@contextmanager
-def _same_random_numbers_after() -> Iterator[None]:
-    """Leave torch's, numpy's and Python's random numbers as they were."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+from opacus.data_loader import CollateFnWithEmpty
 from opacus.utils.batch_memory_manager import BatchSplittingSampler
 from opacus.utils.uniform_sampler import (
     DistributedUniformWithReplacementSampler,
@@ -36,9 +37,10 @@ from torch.utils.data import (
 )
 
 from patchdp import _checks
-from patchdp.step import FixedSize, Poisson, Sampling, Shuffle
+from patchdp.interop.torch import RandomAllocationBatchSampler
+from patchdp.step import FixedSize, Poisson, RandomAllocation, Sampling, Shuffle
 
-__all__ = ["FixedSizeBatchSampler", "PassCounter", "match", "recognise"]
+__all__ = ["FixedSizeBatchSampler", "PassCounter", "allocate", "match", "recognise"]
 
 
 class FixedSizeBatchSampler(Sampler):  # type: ignore[misc]
@@ -67,7 +69,7 @@ class FixedSizeBatchSampler(Sampler):  # type: ignore[misc]
         self, data_source: Sized, batch_size: int, generator: torch.Generator | None = None
     ) -> None:
         self.sampling = FixedSize(batch_size=batch_size, dataset_size=len(data_source))
-        self.batch_size = batch_size
+        self.batch_size = self.sampling.batch_size
         self.generator = generator
 
     def __len__(self) -> int:
@@ -127,10 +129,10 @@ def recognise(loader: Any) -> Sampling:
 
 def _scheme(batches: Any, images: int) -> Sampling:
     kind = type(batches)
-    if kind is BatchSplittingSampler:
-        return _scheme(batches.sampler, images)
-    if kind is PassCounter:
-        return _scheme(batches.batches, images)
+    if kind in (BatchSplittingSampler, PassCounter):
+        return _scheme(
+            batches.sampler if kind is BatchSplittingSampler else batches.batches, images
+        )
     if kind is UniformWithReplacementSampler:
         _check_whole(batches.num_samples, images)
         _check_single_process("Poisson", "Opacus' distributed sampler")
@@ -142,12 +144,16 @@ def _scheme(batches: Any, images: int) -> Sampling:
         _check_whole(batches.sampling.dataset_size, images)
         _check_single_process("FixedSize", "Poisson sampling")
         return FixedSize(batch_size=batches.sampling.batch_size, dataset_size=images)
+    if kind is RandomAllocationBatchSampler:
+        _check_whole(batches.sampling.dataset_size, images)
+        return RandomAllocation(batches.sampling.batch_size, images)
     if kind is BatchSampler:
         _check_once(batches.sampler, images)
         return Shuffle(batch_size=min(batches.batch_size, images), dataset_size=images)
     raise ValueError(
         f"the loader's batches come from {kind.__name__}, whose sampling is not known; use an "
-        "ordinary shuffled loader, FixedSizeBatchSampler, or Opacus' Poisson sampling"
+        "ordinary shuffled loader, FixedSizeBatchSampler, RandomAllocationBatchSampler, or "
+        "Opacus' Poisson sampling"
     )
 
 
@@ -239,14 +245,48 @@ def match(declared: Any, found: Sampling) -> None:
         raise ValueError(f"sampling was declared as {said}, the loader does {found!r}")
 
 
-def replace_batches(loader: Any, batches: Any) -> Any:
-    """The same loader with other batches."""
+def allocate(loader: Any, generator: torch.Generator | None = None) -> Any:
+    """The same loader with batches drawn by random allocation, empty ones among them.
+
+    >>> import torch
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> recognise(allocate(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4)))
+    RandomAllocation(batch_size=4, dataset_size=10)
+
+    Args:
+      loader: A loader with a batch size; one that draws so already keeps its batches.
+      generator: Source of randomness; by default the loader's own.
+
+    Raises:
+      ValueError: The loader has no batch size, or its data set repeats images.
+    """
+    collate = loader.collate_fn
+    if not isinstance(collate, CollateFnWithEmpty):
+        collate = CollateFnWithEmpty(collate)
+        collate([loader.dataset[0]])  # it learns the shape of a batch: the first may be empty
+    batches = loader.batch_sampler
+    if type(batches) not in (RandomAllocationBatchSampler, PassCounter):
+        if loader.batch_size is None:
+            raise ValueError(
+                "the loader must have a batch_size or a RandomAllocationBatchSampler, got "
+                f"batches from {type(batches).__name__}"
+            )
+        batches = RandomAllocationBatchSampler(
+            loader.dataset,
+            min(loader.batch_size, len(loader.dataset)),
+            generator=loader.generator if generator is None else generator,
+        )
+    return replace_batches(loader, batches, collate)
+
+
+def replace_batches(loader: Any, batches: Any, collate: Any = None) -> Any:
+    """The same loader with other batches, and where it is given with another collate function."""
     _checks.count("the number of batches", len(batches))
     return DataLoader(
         dataset=loader.dataset,
         batch_sampler=batches,
         num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
+        collate_fn=loader.collate_fn if collate is None else collate,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,

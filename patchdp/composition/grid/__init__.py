@@ -1,0 +1,1 @@
+"""Composition on a grid of losses."""

@@ -1,0 +1,1 @@
+"""Composition by inverting a transform on a line."""
