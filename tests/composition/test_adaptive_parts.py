@@ -140,6 +140,17 @@ def test_a_hat_is_between_its_chord_and_a_little_less():
         assert np.all(_HAT_OVER_SPLINE * c**3 * spline >= hat + 0.01)
 
 
+@pytest.mark.parametrize("mu", [1.0, 2.0, 6.0])
+def test_a_certain_hit_loses_no_digits_far_left(mu):
+    # P(x) = Q(-x): far left next to nothing of Q is left in P, which a difference would lose.
+    law = pair_law(fixed_size_pair(rate=1.0, mu=mu), top=8.5)
+    x, width = mu, 0.03
+    left = law.losses[1:200]
+    assert np.all(np.isfinite(law.losses)) and np.all(np.diff(law.losses) > 0)
+    edge = -0.03 * math.ceil((x + 8.5) / 0.03)
+    assert left[0] == pytest.approx(2 * x * (edge + 0.5 * width), abs=0.02 * mu)
+
+
 def test_a_lattice_never_is_wider_than_what_is_proved():
     step = OptimalStep("fixed", 1.0, 0.5, mu=2.0)
     found = settings([(step, 20)], math.log(1e-5), effort=1e-3)

@@ -63,9 +63,17 @@ class Law:
         return result
 
 
-def _law(q: Array, excess: Array) -> Law:
-    """From Q-masses and P-masses minus Q-masses, in the order of the losses."""
-    loss = np.log1p(excess / q)
+def _law(q: Array, excess: Array, p: Array | None = None) -> Law:
+    """From Q-masses and P-masses minus Q-masses, in the order of the losses.
+
+    Where next to nothing of Q is left in P, the difference has lost it: `p` has not.
+    """
+    ratio = excess / q
+    if p is None:
+        loss = np.log1p(ratio)
+    else:
+        mild = ratio > -0.5
+        loss = np.where(mild, np.log1p(np.where(mild, ratio, 0.0)), np.log(p) - np.log(q))
     return Law(loss, q * np.exp(0.5 * loss))
 
 
@@ -87,16 +95,24 @@ def pair_law(pair: MixturePair, top: float, width: float = _WIDTH) -> Law:
     density = np.exp(pair.log_q(x))
     q = density @ weights
     excess = (density * np.expm1(pair.loss(x))) @ weights
+    p = np.exp(pair.log_p(x)) @ weights
     gains, shifts = np.array(pair.gains), np.array(pair.shifts)
-    w, m = np.array(pair.q_weights), np.array(pair.q_means)
+    (w, m), (v, n) = (
+        (np.array(pair.q_weights), np.array(pair.q_means)),
+        (np.array(pair.p_weights), np.array(pair.p_means)),
+    )
 
-    def outer(edge: float, sign: int) -> tuple[float, float]:
+    def outer(edge: float, sign: int) -> tuple[float, float, float]:
         tail = special.ndtr(sign * (m - edge)) @ w
+        other = special.ndtr(sign * (n - edge)) @ v
         more = special.ndtr(sign * (shifts - edge)) - special.ndtr(sign * (-shifts - edge))
-        return float(tail), float(more @ gains)
+        return float(tail), float(more @ gains), float(other)
 
-    (q0, x0), (q1, x1) = outer(edges[0], -1), outer(edges[-1], 1)
-    return _law(np.concatenate([[q0], q, [q1]]), np.concatenate([[x0], excess, [x1]]))
+    ends = outer(edges[0], -1), outer(edges[-1], 1)
+    inner = (q, excess, p)
+    return _law(
+        *(np.concatenate([[a], b, [c]]) for a, b, c in zip(ends[0], inner, ends[1], strict=True))
+    )
 
 
 def isosceles_law(
